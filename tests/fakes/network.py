@@ -528,7 +528,7 @@ class FakeNode:
         self._ask()
         if self.replayed_through is not None:
             reached = self.replayed_through
-            group = self.network.groups[privacy_group_id]
+            group = self.network.groups.get(privacy_group_id, Group(owner=""))
             return tuple(number in group.views and number <= reached for number in block_numbers)
         return tuple(self._view(privacy_group_id, number).exists for number in block_numbers)
 

@@ -6,18 +6,24 @@ join; those that a group was made with are none. While its node replays it can b
 is a member already: until the replay is done the new node itself can't tell which group it is.
 """
 
-from contextlib import suppress
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
 
+from orchestrator.engine.attestation.join_lanes import JoinLanes, Lane
+from orchestrator.engine.attestation.join_news import is_news
+from orchestrator.engine.attestation.join_places import CHECKPOINT, Checkpoints, JoinPlaces
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.nodes import NodeError
-from orchestrator.engine.ports.records import Announcer, ChangeFilter, ChangeList
+from orchestrator.engine.ports.records import Announcer, ChangeList
 from orchestrator.engine.ports.store import StoreError
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.engine.runtime.isolation import contained
@@ -27,41 +33,22 @@ from orchestrator.membership.facts import Sighting
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.proof.comparison import SETTLED_BLOCKS, in_trouble, progress_of
 
-CHECKPOINT: Final = "joining"
 LEASE: Final = timedelta(minutes=1)
 LOOK_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 10.0
 """Between two looks whether another replica still follows joins."""
 LIST_EVERY: Final = timedelta(minutes=1)
 BLOCKS_AT_ONCE: Final = 64
-CHANGES_OF_GROUP: Final = 50
+MOST_FOLLOWED: Final = 100
+"""Joins of one node, with one reference, that are followed at a time."""
 
 log = structlog.get_logger()
+
+Work = Callable[[], Coroutine[None, None, None]]
 
 
 class OwnChanges(ChangeList, Announcer, Protocol):
     """What of `orchestrator.engine.ports.store.ChangeStore` joins use. Every method may raise `StoreError`."""
-
-
-class Place(Protocol):
-    """How far a reader has come."""
-
-    @property
-    def position(self) -> int:
-        """Everything up to here is done."""
-
-
-class Checkpoints(Protocol):
-    """What of the outbox joins use. Every method may raise `StoreError`."""
-
-    async def checkpoint(self, name: str) -> Place | None:
-        """Return a checkpoint; None when it was never saved."""
-
-    async def save_checkpoint(self, name: str, *, position: int) -> None:
-        """Store a checkpoint."""
-
-    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
-        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
 
 
 class JoinAttester(Protocol):
@@ -104,7 +91,10 @@ class Joiner:
         self._clock = clock
         self._holder = holder
         self._patience = stalled_after
-        self._since: int | None = None
+        self._places = JoinPlaces(checkpoints)
+        self._finding = JoinLanes()
+        self._following = JoinLanes()
+        self._untold: set[str] = set()
         self._known: set[tuple[str, str]] = set()
         self._had: dict[str, set[str]] = {}
         self._has: dict[str, set[str]] = {}
@@ -120,16 +110,24 @@ class Joiner:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            ours = True
-            with contained("joining"):
-                try:
-                    ours = await self._is_ours()
-                    if ours:
-                        await self.look()
-                except StoreError as error:
-                    log.warning("joins not told, the store does not answer", reason=str(error))
-            await self._clock.sleep(LOOK_SECONDS if ours else IDLE_SECONDS)
+        try:
+            while True:
+                ours = True
+                with contained("joining"):
+                    try:
+                        ours = await self._is_ours()
+                        if ours:
+                            await self.look()
+                    except StoreError as error:
+                        log.warning("joins not told, the store does not answer", reason=str(error))
+                await self._clock.sleep(LOOK_SECONDS if ours else IDLE_SECONDS)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End what looks have left under way."""
+        await self._finding.close()
+        await self._following.close()
 
     async def _is_ours(self) -> bool:
         now = self._clock.now()
@@ -148,112 +146,129 @@ class Joiner:
         """
         now = self._clock.now()
         heads = {w.node.name: w.head.number for w in self._fleet.watchers if w.head is not None}
-        occasion = await self._saw_addition()
+        # What a node makes of it is its own trouble: all are asked, whoever of them is slow.
+        occasion = any(await asyncio.gather(*map(self._saw_addition, self._fleet.watchers)))
         due = self._listed_at is None or now - self._listed_at >= LIST_EVERY
         if not heads or not (occasion or due or self._joins):
             return
-        listings = await self._listings()
         if self._listed_at is None:
-            saved = await self._checkpoints.checkpoint(CHECKPOINT)
-            self._since = saved.position if saved is not None else None
-        await self._find(listings)
-        for pair, join in list(self._joins.items()):
-            with contained("join", StoreError, group=join.privacy_group_id, node=join.node):
-                await self._follow(pair, join, listings.get(join.privacy_group_id, {}))
+            await self._places.recall([watcher.node.name for watcher in self._fleet.watchers])
+        listed = await asyncio.gather(*map(self._groups_of, self._fleet.watchers))
+        listings: dict[str, dict[str, tuple[str, ...]]] = {}
+        for key, groups in (pair for found in listed for pair in (found or {}).items()):
+            for group, members in groups.items():
+                listings.setdefault(group, {})[key] = members
+        self._untold.clear()
+        await self._finding.run(self._to_find(listings))
+        await self._following.run(self._to_follow(listings))
         self._listed_at = now
-        if not self._joins:
-            self._since = min(heads.values())
-            await self._checkpoints.save_checkpoint(CHECKPOINT, position=self._since)
+        looked_at = {w.node.name for w, found in zip(self._fleet.watchers, listed, strict=True) if found is not None}
+        held = self._finding.busy_nodes | self._untold | {join.node for join in self._joins.values()}
+        for name in (looked_at & heads.keys()) - held:
+            await self._places.keep(name, heads[name])
 
-    async def _saw_addition(self) -> bool:
-        """Whether a block since the last look holds an addition."""
-        seen = False
-        for watcher in self._fleet.watchers:
-            if watcher.head is None:
-                continue
-            head, name = watcher.head.number, watcher.node.name
-            scanned = self._scanned.get(name, head)
-            if scanned > head:  # it showed a head that it does not have any more
-                scanned = head - 1
-            first = max(scanned + 1, head - BLOCKS_AT_ONCE + 1)
-            try:
-                seen |= first <= head and bool(await watcher.node.additions(first, head))
-                self._scanned[name] = head
-            except NodeError as error:
-                log.debug("blocks not read", node=name, reason=str(error))
+    async def _saw_addition(self, watcher: ChainWatcher) -> bool:
+        """Whether a block of a node since the last look holds an addition."""
+        if watcher.head is None:
+            return False
+        head, name = watcher.head.number, watcher.node.name
+        scanned = self._scanned.get(name, head)
+        if scanned > head:  # it showed a head that it does not have any more
+            scanned = head - 1
+        first = max(scanned + 1, head - BLOCKS_AT_ONCE + 1)
+        try:
+            seen = first <= head and bool(await watcher.node.additions(first, head))
+            self._scanned[name] = head
+        except NodeError as error:
+            log.debug("blocks not read", node=name, reason=str(error))
+            return False
         return seen
 
-    async def _listings(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Return by group what each of our keys' nodes lists as its members."""
-        listings: dict[str, dict[str, tuple[str, ...]]] = {}
-        for watcher in self._fleet.watchers:
-            for key in watcher.node.enclave_keys:
-                try:
-                    groups = await watcher.node.groups([key])
-                except NodeError as error:
-                    log.debug("groups not listed", node=watcher.node.name, reason=str(error))
-                    continue
-                self._had[key], self._has[key] = self._has.get(key, set(groups)), set(groups)
-                for group, members in groups.items():
-                    listings.setdefault(group, {})[key] = members
-        return listings
+    async def _groups_of(self, watcher: ChainWatcher) -> dict[str, Mapping[str, tuple[str, ...]]] | None:
+        """Return by each of a node's keys what it lists, by group; None when it does not answer."""
+        found: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        for key in watcher.node.enclave_keys:
+            try:
+                found[key] = groups = await watcher.node.groups([key])
+            except NodeError as error:
+                log.debug("groups not listed", node=watcher.node.name, reason=str(error))
+                return found or None
+            self._had[key], self._has[key] = self._has.get(key, set(groups)), set(groups)
+        return found
 
-    async def _find(self, listings: dict[str, dict[str, tuple[str, ...]]]) -> None:
-        for group, listed in listings.items():
-            members = agreed_members(listed)
-            for key in members:
-                watcher = self._fleet.hosting(key)
-                pair = (group, key)
-                if watcher is None or pair in self._known:
-                    continue
-                if pair in self._joins:
-                    self._joins[pair] = replace(self._joins[pair], members=members)
-                elif await self._is_news(watcher, group, key, listed):
-                    others = (k for k in listed if k != key and (group, k) not in self._joins)
-                    self._joins[pair] = Join(
-                        privacy_group_id=group,
-                        enclave_key=key,
-                        node=watcher.node.name,
-                        members=members,
-                        reference=next(others, None),
-                    )
-                    log.info("joining", group=group, enclave_key=key, node=watcher.node.name)
-                else:
-                    self._known.add(pair)
+    def _to_find(self, listings: Mapping[str, dict[str, tuple[str, ...]]]) -> Mapping[Lane, Work]:
+        """Return by lane what members may be new; forget those that are in their groups no more."""
         for pair in [pair for pair in self._known if pair[0] not in listings]:
             self._known.discard(pair)  # removed; if it is added again, that is news
+        agreed = {group: agreed_members(listed) for group, listed in listings.items()}
         for pair, join in list(self._joins.items()):
-            if pair[1] not in agreed_members(listings.get(pair[0], {})):
+            if pair[1] not in agreed.get(pair[0], ()):
                 log.info("joins no more", group=pair[0], enclave_key=join.enclave_key)
                 del self._joins[pair]
+            else:
+                self._joins[pair] = replace(join, members=agreed[pair[0]])
+        lanes: defaultdict[Lane, list[Join]] = defaultdict(list)
+        for group, members in agreed.items():
+            for key in members:
+                watcher, pair = self._fleet.hosting(key), (group, key)
+                if watcher is None or pair in self._known or pair in self._joins:
+                    continue
+                if watcher.node.name not in self._places.since:
+                    self._known.add(pair)  # what is there at the very first look is no news
+                    continue
+                listed = listings[group]
+                others = (k for k in listed if k != key and (group, k) not in self._joins)
+                join = Join(
+                    privacy_group_id=group,
+                    enclave_key=key,
+                    node=watcher.node.name,
+                    members=members,
+                    reference=next(others, None),
+                )
+                lanes[self._lane(key, *listed)].append(join)
+        return {lane: partial(self._find, joins, listings) for lane, joins in lanes.items()}
 
-    async def _is_news(self, watcher: ChainWatcher, group: str, key: str, listed: dict[str, tuple[str, ...]]) -> bool:
-        """Whether a member was added to a group that was there before it, and by no change of ours."""
-        if self._since is None:
-            return False  # what is there at the very first look is no news
-        ours = await self._changes.changes(ChangeFilter(privacy_group_id=group), limit=CHANGES_OF_GROUP)
-        if any(key in change.members for change in ours):
-            return False
-        try:
-            before = await watcher.node.view(group, self._since)
-        except NodeError:
-            return True
-        # The past of a node that had not the group at the last look is a replayed one, and may list the member long
-        # ago: its guard refused an addition then, and let another pass now.
-        was_there = group in self._had.get(key, {group})
-        if was_there and before.exists and key in before.participants:
-            return False
-        hosts = dict.fromkeys(host for other in listed if (host := self._fleet.hosting(other)) is not None)
-        for host in hosts:
-            with suppress(NodeError):
-                # What a node says that it has beyond all others would be read without end.
-                through = min((await host.current()).number, self._fleet.newest_head())
-                founded = await _founded(host, group, key, self._since, through)
-                if founded is not None:
-                    return not founded
-        return True
+    def _lane(self, *keys: str | None) -> Lane:
+        watchers = (self._fleet.hosting(key) for key in keys if key is not None)
+        return frozenset(watcher.node.name for watcher in watchers if watcher is not None)
 
-    async def _follow(self, pair: tuple[str, str], join: Join, listed: dict[str, tuple[str, ...]]) -> None:
+    async def _find(self, joins: Sequence[Join], listings: Mapping[str, Mapping[str, tuple[str, ...]]]) -> None:
+        followed = Counter((join.node, join.reference) for join in self._joins.values())
+        for join in joins:
+            group, key, way = join.privacy_group_id, join.enclave_key, (join.node, join.reference)
+            # Whatever a node lists is followed by a few at a time; the others are looked at when these are over.
+            if followed[way] >= MOST_FOLLOWED:
+                continue
+            had, since = group in self._had.get(key, {group}), self._places.since[join.node]
+            try:
+                news = await is_news(self._fleet, self._changes, group, key, listings[group], since, had=had)
+            except NodeError as error:
+                log.debug("not known whether a member joined", group=group, node=join.node, reason=str(error))
+                self._untold.add(join.node)
+                continue
+            if news:
+                self._joins[group, key] = join
+                followed[way] += 1
+                log.info("joining", group=group, enclave_key=key, node=join.node)
+            else:
+                self._known.add((group, key))
+
+    def _to_follow(self, listings: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Mapping[Lane, Work]:
+        lanes: defaultdict[Lane, list[tuple[str, str]]] = defaultdict(list)
+        for pair, join in self._joins.items():
+            lanes[self._lane(join.enclave_key, join.reference)].append(pair)
+        return {lane: partial(self._follow_all, pairs, listings) for lane, pairs in lanes.items()}
+
+    async def _follow_all(
+        self, pairs: Sequence[tuple[str, str]], listings: Mapping[str, Mapping[str, tuple[str, ...]]]
+    ) -> None:
+        for pair in pairs:
+            join = self._joins.get(pair)
+            if join is not None:
+                with contained("join", StoreError, group=join.privacy_group_id, node=join.node):
+                    await self._follow(pair, join, listings.get(join.privacy_group_id, {}))
+
+    async def _follow(self, pair: tuple[str, str], join: Join, listed: Mapping[str, tuple[str, ...]]) -> None:
         watcher = self._fleet.named(join.node)
         head = watcher.head.number if watcher.head is not None else None
         since = join.since_block
@@ -270,7 +285,7 @@ class Joiner:
             log.debug("join not looked at", group=join.privacy_group_id, node=join.node, reason=str(error))
             sighting, expected = Sighting(enclave_key=join.enclave_key, node=join.node, head=None), {}
         if self._attester is not None and join.since_block is None and looked.since_block is not None:
-            self._attester.follow(looked, self._since if self._since is not None else 0)
+            self._attester.follow(looked, self._places.since.get(join.node, 0))
         entry = progress_of(sighting, expected, join.entry, self._clock.now(), self._patience)
         if reference is None:
             entry = replace(entry, head=head)
@@ -332,14 +347,3 @@ class Joiner:
             blocks_total=total,
         )
         return seen, {view.block_number: view for view in expected}
-
-
-async def _founded(watcher: ChainWatcher, group: str, key: str, since: int, through: int) -> bool | None:
-    """Whether a member is in a group by its creation, which is nobody's joining; None where the node can't tell."""
-    logs = await watcher.node.memberships([group], since + 1, through)
-    added = [log.block_number for log in logs if log.added and log.member == key]
-    if not added:
-        return None
-    first = min(log.block_number for log in logs)
-    # A new member's own node has the group's blocks before its addition, too, once it has replayed them.
-    return max(added) == first and not (await watcher.node.view(group, first - 1)).exists

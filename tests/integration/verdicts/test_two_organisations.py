@@ -15,7 +15,7 @@ from orchestrator.app.daemon import run_daemon
 from orchestrator.config import Config, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.attestation import inquiries
-from orchestrator.engine.attestation.joined_groups import CHECKPOINT
+from orchestrator.engine.attestation.join_places import CHECKPOINT
 from orchestrator.guard.service import running_guard
 from orchestrator.membership.guard.received_bundles import Approval
 from orchestrator.store.commits.database import Database

@@ -1,13 +1,15 @@
 """Following joins on the fake network, with a real SQLite store."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from orchestrator.engine.attestation.joined_groups import LIST_EVERY, Joiner
+from orchestrator.engine.attestation import join_lanes
+from orchestrator.engine.attestation.joined_groups import LIST_EVERY, MOST_FOLLOWED, Joiner
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import Head
@@ -22,6 +24,7 @@ from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
 from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode, Group
+from tests.patience import patient
 
 JOINING, JOINED = EventType.GROUP_JOINING, EventType.GROUP_JOINED
 
@@ -51,12 +54,12 @@ class Joining:
         await joiner.look()
         self.clock.time += timedelta(seconds=2)
 
-    def add(self) -> None:
+    def add(self, group: str = "g") -> None:
         """Let the owner add c, whose node stays at the block before while it replays."""
-        self.network.act("g", Action.LOCK)
+        self.network.act(group, Action.LOCK)
         self.nodes["c"].held_at = self.network.head.number
         self.nodes["c"].replayed_through = 0
-        self.network.act("g", Action.ADD, ["c"])
+        self.network.act(group, Action.ADD, ["c"])
 
     def replay_is_done(self) -> None:
         self.nodes["c"].held_at = self.nodes["c"].replayed_through = None
@@ -229,3 +232,51 @@ async def test_a_head_that_nobody_has_is_not_read_up_to(joining: Joining, monkey
     await joiner.look()
     assert asked
     assert max(asked) <= joining.network.head.number
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["asked in vain", "answered"])
+async def test_forged_groups_hold_up_no_news_of_others(
+    joining: Joining, monkeypatch: pytest.MonkeyPatch, *, hangs: bool
+) -> None:
+    """A node that lists thousands of groups, and does not answer for them, delays no join of other nodes' groups."""
+    joining.network.groups["h"] = Group(owner="0xo", participants=("a",))
+    joining.network.write("h", 3)
+    joiner = joining.joiner("b", "a", "c")
+    await joining.look(joiner)
+    asked = 0
+
+    async def groups(_: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        return {f"forged {number}": ("b", "c") for number in range(5_000)}
+
+    async def memberships(_: Sequence[str], __: int, ___: int) -> tuple[MembershipLog, ...]:
+        nonlocal asked
+        asked += 1
+        if hangs:
+            await asyncio.Event().wait()
+        return ()
+
+    monkeypatch.setattr(join_lanes, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(joining.nodes["b"], "groups", groups)
+    monkeypatch.setattr(joining.nodes["b"], "memberships", memberships)
+    joining.add("h")
+    try:
+        async with asyncio.timeout(patient(30)):
+            while not any(event.privacy_group_id == "h" for event in await joining.told()):
+                await joining.look(joiner)
+    finally:
+        await joiner.close()
+    # Of b itself, and of c by b's word.
+    assert asked <= 2 * MOST_FOLLOWED
+    assert len(joiner.joins) <= 2 * MOST_FOLLOWED + 1
+
+
+async def test_a_node_that_was_behind_makes_no_old_member_new(joining: Joining) -> None:
+    """Where one node was at the first block, neither its members nor others' are new after a restart."""
+    await joining.look(joining.joiner("a", "b", "c"))
+    joining.nodes["b"].held_at = 0
+    joining.clock.time += LIST_EVERY
+    await joining.look(joining.joiner("a", "b", "c"))
+    joining.nodes["b"].held_at = None
+    joining.network.mine(3)
+    await joining.look(joining.joiner("a", "b", "c"))
+    assert await joining.told() == []
