@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
@@ -41,15 +44,22 @@ colour, bold and dim away.
 def written() -> str:
     """Return the document."""
     runner = CliRunner(env={"COLUMNS": "80", "TERMINAL_WIDTH": "80", "NO_COLOR": "1"})
-    help_ = runner.invoke(app, ["--help"], prog_name="orchestrator").output
-    verbs = [line.split()[0] for line in help_.splitlines() if line.startswith("  ") and line[2:3].isalpha()]
-    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    parts = [HEAD, _block("orchestrator", help_)]
-    for verb in (verb for verb in verbs if verb in known):
-        for words in [["plan", "add"], ["plan", "remove"]] if verb == "plan" else [[verb]]:
-            output = runner.invoke(app, [*words, "--help"], prog_name="orchestrator").output
-            parts.append(_block(f"orchestrator {' '.join(words)}", output))
+    parts = [HEAD]
+    for words in _verbs(runner, get_command(app), ()):
+        output = runner.invoke(app, [*words, "--help"], prog_name="orchestrator").output
+        parts.append(_block(" ".join(("orchestrator", *words)), output))
     return "\n".join(parts)
+
+
+def _verbs(runner: CliRunner, command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield a verb and those below it, in the order in which its help lists them."""
+    yield words
+    below = getattr(command, "commands", {})
+    if below:
+        listed = runner.invoke(app, [*words, "--help"], prog_name="orchestrator").output
+        for name in (line.split()[0] for line in listed.splitlines() if line[:2] == "  " and line[2:3].isalpha()):
+            if name in below:
+                yield from _verbs(runner, below[name], (*words, name))
 
 
 def _block(title: str, text: str) -> str:

@@ -258,13 +258,14 @@ class DaemonClient:
             raise _refusal(response.status, body)
         return body
 
-    def _unreachable(self, error: Exception) -> DaemonUnreachableError:
+    def _unreachable(self, error: Exception) -> DaemonError:
+        if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+            return UsageError([f"{self._url!r} is no address of a daemon: write it like http://127.0.0.1:8080"])
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
         refused = isinstance(cause, ConnectionError) and cause.errno
         why = os.strerror(refused) if refused else str(error) or type(error).__name__
         return DaemonUnreachableError(
-            f"no daemon answers at {self._url} ({why}); start one with `orchestrator run`, "
-            "or name its address with --url or ORCHESTRATOR_URL"
+            f"no daemon at {self._url} ({why}): start one (`orchestrator run`), or name it (--url, ORCHESTRATOR_URL)"
         )
 
 
@@ -344,7 +345,6 @@ def _refusal(status: int, body: bytes) -> RefusedError:
 
 def _read(model: type[Document], body: bytes) -> Document:
     try:
-        # A newer daemon may say more than this program knows.
         return model.model_validate_json(body, extra="ignore")
     except ValidationError as error:
         raise DaemonError(f"the daemon's answer is not understood; is it of another version? {error}") from error

@@ -154,7 +154,7 @@ OPERATIONS: Final = (
         parameters=(_CHANGE,),
         body=CancelDocument,
         body_required=False,
-        answers={200: Answer(description="It is cancelled.", model=ChangeDocument)},
+        answers={200: Answer(description="It is cancelled, or given up as soon as it can be.", model=ChangeDocument)},
         problems=(404, 408, 409, 413, 415, 422, 503),
     ),
     Operation(

@@ -13,6 +13,7 @@ from orchestrator.client import (
     DaemonError,
     DaemonUnreachableError,
     RefusedError,
+    UsageError,
     connect,
     following,
 )
@@ -106,6 +107,14 @@ async def test_a_refusal_is_told_in_its_words(client: DaemonClient, scripted: Sc
     with pytest.raises(RefusedError, match=r"what happened|HTTP 409") as caught:
         await client.amend("change-1", "retry")
     assert caught.value.status == 409
+
+
+async def test_an_address_that_is_none_is_told() -> None:
+    """A missing or foreign scheme is a mistake of the address, and not a daemon that is away."""
+    for address in ("127.0.0.1:8080", "localhost:8080", "ftp://127.0.0.1"):
+        async with connect(address) as client:
+            with pytest.raises(UsageError, match="write it like http"):
+                await client.names()
 
 
 async def test_nobody_there_is_told() -> None:

@@ -123,14 +123,17 @@ async def _text(request: web.Request) -> ChangeText:
 async def retry_change(request: web.Request) -> web.Response:
     """Try a parked change again."""
     reason = await _reason(request)
-    return await _amend(request, RetryRequested(), Action.RETRY, reason, "retried", (State.PARKED,))
+    impossible = "only a parked one can be retried"
+    return await _amend(request, RetryRequested(), Action.RETRY, reason, impossible, frozenset({State.PARKED}))
 
 
 async def cancel_change(request: web.Request) -> web.Response:
     """Cancel a change before its first transaction, or give up one that is at work."""
-    unended = tuple(state for state in State if state not in ENDED)
     reason = await _reason(request)
-    return await _amend(request, CancelRequested(detail=reason), Action.CANCEL, reason, "cancelled", unended)
+    impossible = "one that has ended can't be cancelled"
+    return await _amend(
+        request, CancelRequested(detail=reason), Action.CANCEL, reason, impossible, frozenset(State) - ENDED
+    )
 
 
 async def _reason(request: web.Request) -> str:
@@ -153,8 +156,8 @@ async def _amend(
     fact: RetryRequested | CancelRequested,
     action: Action,
     reason: str,
-    verb: str,
-    possible: tuple[State, ...],
+    impossible: str,
+    possible: frozenset[State],
 ) -> web.Response:
     check_parameters(request, ())
     services = request.app[SERVICES]
@@ -170,7 +173,7 @@ async def _amend(
             raise ProblemError(
                 HTTPStatus.CONFLICT,
                 "impossible-now",
-                f"The change is {change.state}; only a {' or '.join(possible)} one can be {verb}.",
+                f"The change is {change.state}; {impossible}.",
             )
         after = step(change, fact, now)
         return record_of([(change, after)], fact, now)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.display.output import Exit, compact_json, fail, say, stdout_console, with_daemon
+from orchestrator.cli.display.output import Exit, compact_json, fail, print_json, say, stdout_console, with_daemon
 
 if TYPE_CHECKING:
     from orchestrator.api.resources.audit_log import AuditDocument
@@ -30,9 +30,14 @@ def listing(
     local: Local = False,
     config: options.ConfigFile = options.DEFAULT_CONFIG,
     url: options.Url = options.DEFAULT_URL,
+    json: options.AsJson = False,
 ) -> None:
     """List entries, the oldest first."""
     found = _page(after, limit, config if local else None, url)
+    if json:
+        from orchestrator.api.resources.audit_log import AuditPage
+
+        return print_json(AuditPage(entries=found))
     if not found:
         return say("there is no entry")
     from orchestrator.cli.display.tables import audit_listing

@@ -8,11 +8,17 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.display.output import Exit, compact_json, fail
+from orchestrator.cli.display.output import Exit, compact_json, fail, quieten
 from orchestrator.cli.verbs.run import load
 
+Config = Annotated[
+    Path | None, typer.Option("--config", help="The configuration file; may stand before the command as well.")
+]
+
 app = typer.Typer(
-    help="Stand between a node and its enclave: additions that would halt the node, or throw it back, are not found.",
+    help="Keep harmful additions from a node.\n\nIt stands between node and enclave: histories of additions that "
+    "would halt the node, or throw it back, are not found. Without a command it guards until SIGTERM or SIGINT, and "
+    "prints `ready ADDRESS`: Besu's --privacy-url.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -20,7 +26,7 @@ app = typer.Typer(
 
 @app.callback()
 def guard(context: typer.Context, config: options.ConfigFile = options.DEFAULT_CONFIG) -> None:
-    """Guard a node until SIGTERM or SIGINT. Prints `ready ADDRESS`: Besu's --privacy-url."""
+    """Guard a node until a signal ends it."""
     context.obj = config
     if context.invoked_subcommand is not None:
         return
@@ -63,9 +69,10 @@ def approve(
     last_root: Annotated[
         str, typer.Option(help="The group's state root under the lock, as an existing member shows it.", metavar="ROOT")
     ] = "",
+    config: Config = None,
 ) -> None:
     """Agree to be added to a group, for `guard.accept = "asked"`."""
-    loaded = load(context.obj)
+    loaded = load(config or context.obj)
     from orchestrator.besu.codec.identifiers import (
         InvalidIdentifierError,
         enclave_key_to_bytes,
@@ -96,9 +103,9 @@ def approve(
 
 
 @app.command()
-def decisions(context: typer.Context, json: options.AsJson = False) -> None:
+def decisions(context: typer.Context, config: Config = None, json: options.AsJson = False) -> None:
     """Show what the guard decided, oldest first."""
-    loaded = load(context.obj)
+    loaded = load(config or context.obj)
     from orchestrator.store.guard.decisions import DecisionFile, document_of
 
     for decided in DecisionFile(loaded.guard.decisions_file).all():
@@ -133,10 +140,11 @@ def rescue(
     ] = False,
     json: options.AsJson = False,
 ) -> None:
-    """Bring back a node that stands still before an addition: say why, and stand before its enclave until it is past.
+    """Bring back a node that stands still before an addition.
 
-    Exit code 0: it is past and all its other groups agree with their members, or with --dry-run such an addition was
-    found; 1: it is something else, or a group differs.
+    Says why it stands, and stands between it and its enclave until it is past. Exit code 0: it is past and all its
+    other groups agree with their members, or with --dry-run such an addition was found; 1: it is something else, or a
+    group differs.
     """
     from orchestrator.cli.verbs.rescue import RescueAims, RescueError, rescued
     from orchestrator.config.values import check_guard_listen, check_http_url
@@ -157,6 +165,7 @@ def rescue(
         look_seconds=look,
         dry_run=dry_run,
     )
+    quieten()
     tell = (lambda _line: None) if json else typer.echo
     try:
         report = asyncio.run(rescued(aims, tell))

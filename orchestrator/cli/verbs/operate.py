@@ -44,7 +44,11 @@ def cancel(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Cancel a queued change, or close a parked one."""
+    """Cancel a change, or close a parked one.
+
+    One that is at work is given up: what can still be mined is taken back, a lock of ours undone. What is in the group
+    already stays, and the change parks.
+    """
 
     async def work(client: "DaemonClient") -> "ChangeDocument":
         change_id, _ = await _meant(client, change)

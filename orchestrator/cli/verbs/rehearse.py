@@ -44,7 +44,7 @@ def rehearse(
     config: options.ConfigFile = options.DEFAULT_CONFIG,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Try an addition on a scratch group of your own nodes: is this network fit?
+    """Try an addition on a scratch group: is this network fit?
 
     It makes a group, fills it, adds the last member, removes it again, and measures. No daemon is needed. The group
     stays behind, unlocked. Exit code 0: fit; 1: not fit; 3: the forecast refused the addition."""

@@ -28,8 +28,8 @@ Kinds = Annotated[
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Who gets it; tokens of one name are one caller.")],
-    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "viewer",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets it; tokens of one name are one caller.")],
+    role: Annotated[str, typer.Option(help="viewer, operator or admin.", metavar="ROLE")] = "viewer",
     group: Groups = None,
     account: Accounts = None,
     kind: Kinds = None,
@@ -102,7 +102,7 @@ def revoke(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Let a token count no more; open streams of it end within some seconds."""
+    """Let a token count no more. Open streams of it end within some seconds."""
 
     async def ask(client: "DaemonClient") -> "TokenDocument":
         return await client.revoke_token(token)

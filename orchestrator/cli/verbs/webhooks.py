@@ -35,13 +35,13 @@ def listing(url: options.Url = options.DEFAULT_URL, json: options.AsJson = False
 
 @app.command()
 def pause(name: Name, url: options.Url = options.DEFAULT_URL, json: options.AsJson = False) -> None:
-    """Stop posting to a webhook until it is resumed; what happens meanwhile is kept for it."""
+    """Stop posting to a webhook until it is resumed. What happens meanwhile is kept for it."""
     _steer(name, "pause", url, as_json=json)
 
 
 @app.command()
 def resume(name: Name, url: options.Url = options.DEFAULT_URL, json: options.AsJson = False) -> None:
-    """Let a webhook go on at once from where it is, also one that is paused because it failed too often."""
+    """Let a webhook go on at once from where it is. So does one that is paused because it failed too often."""
     _steer(name, "resume", url, as_json=json)
 
 
@@ -55,7 +55,7 @@ def redrive(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Post everything behind an event again; receivers know what they have by its id."""
+    """Post everything behind an event again. Receivers know what they have by its id."""
     _steer(name, "redrive", url, after, as_json=json)
 
 

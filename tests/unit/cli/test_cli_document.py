@@ -15,6 +15,12 @@ def test_the_reference_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (DOCS / "cli.md").read_text("utf-8") == script["written"]()
 
 
+def test_no_verb_is_listed_with_half_a_sentence() -> None:
+    """What a list of verbs says of each fits its line, and is not cut off."""
+    lines = (DOCS / "cli.md").read_text("utf-8").splitlines()
+    assert [line for line in lines if line.startswith("  ") and line.endswith("...")] == []
+
+
 def test_no_help_is_wider_than_a_terminal() -> None:
     """Help fits 80 columns."""
     blocks = (DOCS / "cli.md").read_text("utf-8").split("```text\n")[1:]

@@ -5,9 +5,11 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
+from orchestrator.cli.verbs import rescue
 from orchestrator.cli.verbs.rescue import RescueAims, RescueError, RescueReport, rescued
 from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, guarded_network, until
 from tests.unit.guard import hazards
@@ -221,6 +223,20 @@ async def test_the_command_prints_one_document() -> None:
         assert "--privacy-url=http://127.0.0.1:8889" in document["steps"][0]
         refused = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--listen", "0.0.0.0:1"])
         assert refused.exit_code == 2
+
+
+def test_standard_output_is_for_what_it_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged on the way, such as that a node is asked again, is not among what --json prints."""
+
+    async def logging(_aims: RescueAims, _tell: Callable[[str], None]) -> RescueReport:
+        structlog.get_logger().warning("asked again")
+        return RescueReport(done=True, document={"cause": "addition"})
+
+    monkeypatch.setattr(rescue, "rescued", logging)
+    structlog.reset_defaults()
+    arguments = [word for option in ("node", "enclave", "neighbour") for word in (f"--{option}", "http://127.0.0.1:1")]
+    done = CliRunner().invoke(app, ["rescue", *arguments, "--json"])
+    assert json.loads(done.stdout) == {"cause": "addition"}
 
 
 async def test_a_node_that_is_not_restarted_is_asked_for_again() -> None:

@@ -97,7 +97,10 @@ async def test_a_node_without_a_known_enclave_is_told(tmp_path: Path) -> None:
 
 
 async def test_what_is_approved_by_the_command_is_taken(tmp_path: Path) -> None:
-    """With `asked` an addition is refused, and one of another group taken after `guard approve`, without a restart."""
+    """With `asked` an addition is refused, and one of another group taken after `guard approve`, without a restart.
+
+    The configuration may be named before and behind the command.
+    """
     async with guarded_network() as network:
         config = configured(network, tmp_path, 'accept = "asked"')
         async with running_guard(config) as running:
@@ -112,7 +115,7 @@ async def test_what_is_approved_by_the_command_is_taken(tmp_path: Path) -> None:
             await until(lambda: network.root(VICTIM, group) is not None)
             assert network.root(VICTIM, network.group("another")) is None
         shown = CliRunner().invoke(
-            app, ["guard", "--config", str(tmp_path / "orchestrator.toml"), "decisions", "--json"]
+            app, ["guard", "decisions", "--config", str(tmp_path / "orchestrator.toml"), "--json"]
         )
         assert [json.loads(line)["reason"] for line in shown.output.splitlines()] == ["safe", "not_agreed_to"]
 

@@ -195,13 +195,21 @@ async def test_a_change_at_work_is_given_up(client: Client, parts: FakeParts) ->
     assert parts.record.stored["change-1"].deadline == NOW
 
 
-@pytest.mark.parametrize(("state", "verb"), [(State.SUCCEEDED, "cancel"), (State.QUEUED, "retry")])
-async def test_what_is_impossible_now_is_refused(client: Client, parts: FakeParts, state: State, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "verb", "why"),
+    [
+        (State.SUCCEEDED, "cancel", "The change is succeeded; one that has ended can't be cancelled."),
+        (State.QUEUED, "retry", "The change is queued; only a parked one can be retried."),
+    ],
+)
+async def test_what_is_impossible_now_is_refused(
+    client: Client, parts: FakeParts, state: State, verb: str, why: str
+) -> None:
     """Retry and cancel in a state that does not allow them answer 409 and say which do."""
     parts.record.stored["change-1"] = replace(make_change(), state=state)
     response = await client.post(f"/v1/changes/change-1/{verb}")
     assert response.status == 409
-    assert "only a" in (await response.json())["detail"]
+    assert (await response.json())["detail"] == why
     assert parts.record.stored["change-1"].state is state
 
 

@@ -25,6 +25,7 @@ def test_the_log_is_listed_exported_and_verified(run: Run, parts: FakeParts) -> 
     listed = run("audit-log", "list", "--limit", "2").stdout
     assert listed.count("cancel") == 2
     assert "\x1b" not in listed
+    assert [entry["number"] for entry in json.loads(run("audit-log", "list", "--json").stdout)["entries"]] == [1, 2, 3]
     lines = [json.loads(line) for line in run("audit-log", "export").stdout.splitlines()]
     assert [line["number"] for line in lines] == [1, 2, 3]
     noted = f"3:{lines[-1]['entry_hash']}"

@@ -26,7 +26,7 @@ def test_a_queued_change_is_cancelled(run: Run, parts: FakeParts) -> None:
     assert json.loads(run("cancel", "change-1", "--json").stdout)["state"] == "cancelled"
     again = run("cancel", "change-1")
     assert again.exit_code == 1
-    assert "The change is cancelled; only a queued" in again.stderr
+    assert "The change is cancelled; one that has ended" in again.stderr
 
 
 def test_a_store_that_is_away_is_told(run: Run, parts: FakeParts) -> None:
