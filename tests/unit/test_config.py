@@ -1,5 +1,6 @@
 """The configuration: where values come from, and how every mistake is told."""
 
+import json
 import re
 import tomllib
 from collections.abc import Callable
@@ -448,6 +449,10 @@ def _shown(default: object) -> str:
     match default:
         case None | ():
             return ""
+        case dict() if not default:
+            return ""
+        case tuple():
+            return f"`{json.dumps(default)}`"
         case bool():
             return f"`{str(default).lower()}`"
         case Path() | str():
