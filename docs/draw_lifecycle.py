@@ -53,7 +53,7 @@ def reasons() -> str:
     for slug, rule in RULES.items():
         fate = MEANING[rule.judgement]
         if rule.patience is not None:
-            fate += f", parked after {rule.patience} times in a row"
+            fate += " once, then parked" if rule.patience == 1 else f", parked after {rule.patience} times in a row"
         if rule.member_specific:
             fate += "; a shared batch is split"
         lines.append(f"| `{slug}` | {fate} | {rule.remedy} |")
