@@ -17,8 +17,8 @@ HEAD = """# Command line
 Every verb with its options, as `orchestrator VERB --help` prints it. Written by `docs/write_cli.py`.
 
 Members are given by the name of the node that hosts them, by their enclave key, or by its beginning; groups by a name,
-their id (base64 or base64url), or its beginning; changes by their id or its beginning. All mistakes of a command are
-told at once.
+their id (base64 or base64url), or its beginning; changes by their id or its beginning. All of these that are unknown
+are told at once, and so are all mistakes of a configuration.
 
 On a terminal lists fit its width; elsewhere fields stand between tabs, keys and ids in full, and verbs that ask print
 one id on standard output and everything else on standard error. `--json` prints whole documents. `NO_COLOR` takes
@@ -28,7 +28,7 @@ colour, bold and dim away.
 |---|---|
 | 0 | done |
 | 1 | failed or cancelled; for `doctor` and `audit`: something is wrong |
-| 2 | wrong usage |
+| 2 | wrong usage, or a wrong configuration |
 | 3 | parked: a person is needed |
 | 130 | interrupted; a change that was asked for goes on |
 
