@@ -199,6 +199,16 @@ def test_links_in_the_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{relative(document)} links to {target}"
 
 
+def test_the_map_shows_every_folder() -> None:
+    """docs/development.md names each package, each folder in one, each module beside them, and each kind of tests."""
+    text = (ROOT / "docs" / "development.md").read_text("utf-8")
+    drawn = set(text.partition("## Where things are")[2].split("```")[1].split())
+    folders = [*SOURCE.glob("*/"), *SOURCE.glob("*/*/"), *TESTS.glob("*/")]
+    wanted = {f"{path.name}/" for path in folders if NOT_OURS.isdisjoint(path.parts)}
+    wanted |= {path.name for path in SOURCE.glob("*.py") if not path.name.startswith("_")}
+    assert wanted - drawn == set()
+
+
 def test_files_that_the_documents_name_are_there() -> None:
     """Whoever looks for a rule finds it where a document says that it stands."""
     for document in documents():
