@@ -109,7 +109,7 @@ async def first_look(config: Config) -> None:
     async with asyncio.timeout(patient(20)), Database(store_url(config)) as database:
         outbox = SqlOutbox(database)
         while True:
-            if await outbox.checkpoint(CHECKPOINT) is not None:
+            if None not in [await outbox.checkpoint(f"{CHECKPOINT}/{node.name}") for node in config.nodes]:
                 return
             await asyncio.sleep(0.05)
 
