@@ -5,10 +5,11 @@ within `WAIT_SECONDS` is not waited for: what becomes of the addition then is th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 
@@ -33,8 +34,11 @@ from orchestrator.membership.attestation.questions import (
 )
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Attested, Unattested
+from orchestrator.membership.reasons.table import Reason
 
 WAIT_SECONDS: Final = 10.0
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -132,12 +136,13 @@ class Inquirer:
         """
         self._publish = publish
 
-    async def about(self, history: GroupHistory, enclave_key: str) -> Attested | Unattested:
+    async def about(self, history: GroupHistory, enclave_key: str, members: Sequence[str]) -> Attested | Unattested:
         """Return the word of a new member's side; asks for it where none is known that holds.
 
         Args:
             history: The group's blocks.
             enclave_key: The member, whose node is not ours.
+            members: The members that stay, whose nodes tell which chain is ours.
         """
         if self._policy is Policy.IGNORE:
             return Unattested(detail="its node is not one of ours, and others' word is not asked for", required=False)
@@ -146,7 +151,7 @@ class Inquirer:
             detail = "its node is not one of ours, and none of the peers is configured to speak for it"
             return Unattested(detail=detail, required=required)
         try:
-            return await self._answer(history, enclave_key)
+            return await self._answer(history, enclave_key, members)
         except (NodeError, BrokerError, TimeoutError) as error:
             why = f"did not answer within {WAIT_SECONDS:.0f} s" if isinstance(error, TimeoutError) else f"({error})"
             detail = f"its node is not one of ours, and its operator's daemon can't be asked: {why}"
@@ -155,20 +160,20 @@ class Inquirer:
             log.warning("no attestation", group=history.privacy_group_id, member=enclave_key, reason=str(error) or why)
             return Unattested(detail=detail, required=required)
 
-    async def _answer(self, history: GroupHistory, enclave_key: str) -> Attested:
-        found = await self._known(history, enclave_key)
+    async def _answer(self, history: GroupHistory, enclave_key: str, members: Sequence[str]) -> Attested:
+        found = await self._known(history, enclave_key, members)
         if found is not None:
             return found
         if self._publish is None:
             raise BrokerError("there is no message queue to ask by")
-        watcher, account = self._speaker()
-        chain_id = (await watcher.node.traits()).chain_id
+        account = self._speaker()
+        chain_id = await self._shown(members, _chain_id)
         word = inquiry_of(history, enclave_key, chain_id, self._clock.now())
         signature = await self._signer.sign_statement(account, statement_of(word))
         await self._publish(encode_word(Signed(word=word, account=account.lower(), signature=signature)))
-        return await self._wait_for_answer(history, enclave_key)
+        return await self._wait_for_answer(history, enclave_key, members)
 
-    async def _wait_for_answer(self, history: GroupHistory, enclave_key: str) -> Attested:
+    async def _wait_for_answer(self, history: GroupHistory, enclave_key: str, members: Sequence[str]) -> Attested:
         """Wait, unless nobody answered the same a moment ago: an addition is looked at again and again."""
         pair = (history.privacy_group_id, enclave_key)
         now = self._clock.now()
@@ -177,36 +182,59 @@ class Inquirer:
             raise TimeoutError
         self._silent.pop(pair, None)
         try:
-            return await self._clock.wait_for(self._until_known(history, enclave_key), WAIT_SECONDS)
+            return await self._clock.wait_for(self._until_known(history, enclave_key, members), WAIT_SECONDS)
         except TimeoutError:
             self._silent[pair] = self._clock.now()
             raise
 
-    async def _until_known(self, history: GroupHistory, enclave_key: str) -> Attested:
+    async def _until_known(self, history: GroupHistory, enclave_key: str, members: Sequence[str]) -> Attested:
         while True:
             taken = self._book.next_taken  # before the look: an answer that comes during it counts
-            found = await self._known(history, enclave_key)
+            found = await self._known(history, enclave_key, members)
             if found is not None:
                 return found
             await taken.wait()
 
-    async def _known(self, history: GroupHistory, enclave_key: str) -> Attested | None:
+    async def _known(self, history: GroupHistory, enclave_key: str, members: Sequence[str]) -> Attested | None:
         """An answer that holds, of our chain and of the branch that we see."""
         found = self._book.newest(history.privacy_group_id, enclave_key, self._clock.now())
         if found is None:
             return None
         word, account = found
-        watcher = self._fleet.newest()
-        if word.chain_id != (await watcher.node.traits()).chain_id:
-            return None
-        seen_here = (await watcher.current()).number >= word.block_number
-        if seen_here and (await watcher.block(word.block_number)).block_hash != word.block_hash:
+        if not await self._shown(members, partial(_is_of_its_chain, word)):
             return None
         return Attested(account=account, block_number=word.block_number, last=word.last, reason=word.reason)
 
-    def _speaker(self) -> tuple[ChainWatcher, str]:
+    async def _shown(self, members: Sequence[str], look: Callable[[ChainWatcher], Awaitable[T]]) -> T:
+        """Return what the first node of a member that answers shows: any other one could have each word refused.
+
+        Raises:
+            NodeError: None of them answers.
+        """
+        hosts = dict.fromkeys(host for key in members if (host := self._fleet.hosting(key)) is not None)
+        failure = NodeError(Reason(slug="node_unreachable", detail="no node is configured"))
+        for watcher in hosts or [self._fleet.newest()]:
+            try:
+                return await look(watcher)
+            except NodeError as error:
+                failure = error
+        raise failure
+
+    def _speaker(self) -> str:
         for watcher in self._fleet.watchers:
             account = self._speakers.get(watcher.node.name)
             if account is not None:
-                return watcher, account
+                return account
         raise BrokerError("no node has a speaker that could sign the question: set nodes.speaker")
+
+
+async def _chain_id(watcher: ChainWatcher) -> int:
+    return (await watcher.node.traits()).chain_id
+
+
+async def _is_of_its_chain(word: Attestation, watcher: ChainWatcher) -> bool:
+    """Whether an answer is of a node's chain, and of the branch that it has, as far as it has it."""
+    if word.chain_id != await _chain_id(watcher):
+        return False
+    seen_here = (await watcher.current()).number >= word.block_number
+    return not seen_here or (await watcher.block(word.block_number)).block_hash == word.block_hash

@@ -172,7 +172,7 @@ class BlockWatch:
         for content in blocks:
             examination = await examined(watcher, content)
             tally = tally.with_block(examination)
-            if closes_groups(content, examination):
+            if closes_groups(content, examination) and await self._others_agree(watcher, content.number):
                 closing.append(examination)
         additions = tuple(addition for content in blocks for addition in additions_in(content))
         # Before the mark moves: what is told twice after a death is harmless, what is passed over is lost.
@@ -221,6 +221,29 @@ class BlockWatch:
     async def _before(self, watcher: ChainWatcher, number: int) -> Mark:
         before = max(number - BLOCKS_AT_ONCE, 0)
         return Mark(number=before, block_hash=(await watcher.block(before)).block_hash)
+
+    async def _others_agree(self, watcher: ChainWatcher, number: int) -> bool:
+        """Whether a block closes groups for at least half of the nodes that tell of it, when it does for one.
+
+        Any node can tell of a block that closes every group with a transaction in it. A draw counts as closed: a group
+        that is told to be closed can be looked at.
+        """
+        closed, open_at = 1, []
+        for other in self._fleet.watchers:
+            if other is watcher:
+                continue
+            try:
+                (block,) = await other.in_full([number])
+                content = content_of(other, block)
+                closes = closes_groups(content, await examined(other, content))
+            except NodeError:
+                continue  # late, or away: it does not contradict
+            closed += closes
+            if not closes:
+                open_at.append(other.node.name)
+        if open_at:
+            log.warning("nodes differ about a block", block=number, closes_by=watcher.node.name, open_by=open_at)
+        return closed >= len(open_at)
 
     async def _tell(self, examination: Examination) -> None:
         known = [group for group in await self._groups.groups() if group not in self._closed]

@@ -19,8 +19,14 @@ from orchestrator.membership.forecast.newcomers import Attested, NewcomerFacts, 
 class OtherSide(Protocol):
     """Asks who can see a node that we can't."""
 
-    async def about(self, history: GroupHistory, enclave_key: str) -> Attested | Unattested:
-        """Return what the operator's daemon of a member's node says; bounded in time, and never raises."""
+    async def about(self, history: GroupHistory, enclave_key: str, members: Sequence[str]) -> Attested | Unattested:
+        """Return what the operator's daemon of a new member's node says; bounded in time, and never raises.
+
+        Args:
+            history: The group's blocks.
+            enclave_key: The new member.
+            members: The members that stay, whose nodes tell which chain is ours.
+        """
 
 
 class NewcomerReader:
@@ -62,7 +68,7 @@ class NewcomerReader:
         Raises:
             StoreError: What is kept can't be read or written.
         """
-        words = await self._words(history, keys) if ask else {}
+        words = await self._words(history, keys, members) if ask else {}
         found = []
         for key in keys:
             facts = await self._read(history, key, members, logs, through, words.get(key))
@@ -71,13 +77,15 @@ class NewcomerReader:
             found.append(facts)
         return tuple(found)
 
-    async def _words(self, history: GroupHistory, keys: Sequence[str]) -> dict[str, Attested | Unattested]:
+    async def _words(
+        self, history: GroupHistory, keys: Sequence[str], members: Sequence[str]
+    ) -> dict[str, Attested | Unattested]:
         """Ask about all nodes that are not ours at the same time: each is waited for."""
         others = self._others
         if others is None:
             return {}
         strange = [key for key in keys if self._fleet.hosting(key) is None]
-        words = await asyncio.gather(*(others.about(history, key) for key in strange))
+        words = await asyncio.gather(*(others.about(history, key, members) for key in strange))
         return dict(zip(strange, words, strict=True))
 
     async def _read(

@@ -25,6 +25,7 @@ from orchestrator.engine.attestation.verdict_messages import MAX_BODY_BYTES, Inv
 from orchestrator.engine.attestation.vouchers import Voucher
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Block, NodeError
 from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.membership.attestation.questions import (
     VALID_FOR,
@@ -36,11 +37,13 @@ from orchestrator.membership.attestation.questions import (
 )
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 from orchestrator.membership.forecast.newcomers import Attested, NewcomerFacts, Unattested
+from orchestrator.membership.reasons.table import Reason
 from tests.fakes.clock import START, JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode
 from tests.fakes.signatures import signed_statement
 
 GROUP = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
+OLD = "old"
 MEMBER = "k2zXEin4Ip/qBGlRkJejnGWdP9cjkK+DAvKNW31L2C8="
 # Well-known public development keys.
 JOINER = signer_from_key("c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3")
@@ -65,7 +68,7 @@ class Organisations:
 
     def __init__(self, policy: Policy = Policy.PREFER, *, askers: tuple[str, ...] = (ADDER.address,)) -> None:
         self.network = FakeNetwork()
-        FakeNode(self.network, "m1", "old")
+        FakeNode(self.network, "m1", OLD)
         FakeNode(self.network, "m3", MEMBER)
         self.network.mine(9)
         self.clock = JumpingClock()
@@ -118,7 +121,7 @@ class Organisations:
         return GroupHistory(privacy_group_id=GROUP, blocks=(block,), through=head.number, through_hash=head.block_hash)
 
     async def about(self) -> Attested | Unattested:
-        return await self.inquirer.about(self.history(), MEMBER)
+        return await self.inquirer.about(self.history(), MEMBER, [OLD])
 
 
 async def test_a_member_is_vouched_for_by_its_own_side() -> None:
@@ -199,14 +202,14 @@ async def test_nobody_is_asked_in_vain() -> None:
     both = Organisations(Policy.IGNORE)
     assert isinstance(await both.about(), Unattested)
     both = Organisations(Policy.REQUIRE)
-    unknown = await both.inquirer.about(both.history(), "somebody")
+    unknown = await both.inquirer.about(both.history(), "somebody", [OLD])
     assert isinstance(unknown, Unattested)
     assert unknown.required
     for speakers, queue in (({}, both.ask), ({"m1": ADDER.address}, None)):
         inquirer = Inquirer(both.inquirer._fleet, both.book, speakers, Accounts(ADDER), both.clock, Policy.PREFER)
         if queue is not None:
             inquirer.ask_by(queue)
-        assert isinstance(await inquirer.about(both.history(), MEMBER), Unattested)
+        assert isinstance(await inquirer.about(both.history(), MEMBER, [OLD]), Unattested)
     assert both.questions == []
 
 
@@ -221,6 +224,24 @@ async def test_an_answer_from_another_branch_is_none(monkeypatch: pytest.MonkeyP
     assert both.book.take(encode_word(signed(odd, JOINER)), both.clock.now())
     both.delivers = False
     assert isinstance(await both.about(), Unattested)
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent", "on a branch of its own"])
+async def test_a_node_of_another_group_has_no_word_refused(monkeypatch: pytest.MonkeyPatch, *, silent: bool) -> None:
+    """Which chain is ours tell the nodes of the members that stay, not whichever node is first."""
+    monkeypatch.setattr(inquiries, "WAIT_SECONDS", 0.01)
+    both = Organisations(Policy.REQUIRE)
+    odd = ChainWatcher(FakeNode(both.network, "m0", "stranger"), both.clock)
+    monkeypatch.setattr(both.inquirer, "_fleet", Fleet([odd, *both.inquirer._fleet.watchers]))
+
+    async def block(number: int) -> Block:
+        if silent:
+            raise NodeError(Reason(slug="node_unreachable", detail="it does not answer"))
+        return replace(both.network.head, number=number, block_hash="0x" + "00" * 32)
+
+    await odd.current()
+    monkeypatch.setattr(odd, "block", block)
+    assert isinstance(await both.about(), Attested)
 
 
 async def test_only_configured_accounts_are_answered() -> None:

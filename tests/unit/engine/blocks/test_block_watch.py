@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.history.examinations import examined
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports.nodes import Head, NodeError
+from orchestrator.engine.ports.nodes import Block, Head, NodeError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.damage.unextendable import WatchTally
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, Examination, PublicTransaction
@@ -43,6 +44,11 @@ def transaction(name: str, account: str, *, addition: str = "") -> PublicTransac
 
 
 TWICE = (transaction("0xt1", "0xp"), transaction("0xt2", "0xp"))
+
+
+def with_pair(block: Block) -> Block:
+    assert block.content is not None
+    return replace(block, content=replace(block.content, transactions=(*TWICE, *block.content.transactions)))
 
 
 class Watched:
@@ -142,6 +148,32 @@ async def test_a_block_that_closes_a_group_is_told_once(watched: Watched) -> Non
     assert (kept.privacy_group_id, kept.examination.number) == ("g", 6)
     assert watched.looks[-1][0].account_twice == 2
     assert watched.looks[-1][1] == 1
+
+
+async def test_a_node_that_alone_tells_of_such_a_block_closes_no_group(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that closes groups by one node's word, and by no other's, is told to nobody."""
+    watch = watched.watch()
+    await watched.seen(watch)
+    watched.network.act("g", Action.LOCK)
+    honest = watched.nodes[0].blocks
+
+    async def lie(numbers: Sequence[int]) -> Sequence[Block]:
+        return [with_pair(block) for block in await honest(numbers)]
+
+    monkeypatch.setattr(watched.nodes[0], "blocks", lie)
+    with structlog.testing.capture_logs() as logs:
+        await watched.seen(watch)
+    assert await watched.told() == []
+    (warning,) = [line for line in logs if line["event"] == "nodes differ about a block"]
+    assert (warning["closes_by"], warning["open_by"]) == ("nodea", ["nodeb", "nodec"])
+    # By the word of all three the next one does.
+    monkeypatch.undo()
+    watched.public(*TWICE)
+    watched.network.act("g", Action.UNLOCK)
+    await watched.seen(watch)
+    assert [event.data["block_number"] for event in await watched.told()] == [7]
 
 
 async def test_a_pair_without_the_group_closes_nothing(watched: Watched) -> None:
