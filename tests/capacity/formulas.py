@@ -23,7 +23,7 @@ ADDITION_BLOCKS: Final = 5
 """From asking to the proof, in blocks of 5 s."""
 LANE_BLOCKS: Final = 4.2
 """For so many blocks an addition holds its lane."""
-REMOVAL: Final = 16.5
+REMOVAL: Final = 15
 """Calls of a removal."""
 
 ROWS: Final = {"changes": 1, "attempts": 2, "history": 9, "outbox": 11}

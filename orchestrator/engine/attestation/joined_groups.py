@@ -95,7 +95,6 @@ class Joiner:
         self._finding = JoinLanes()
         self._following = JoinLanes()
         self._untold: set[str] = set()
-        self._known: set[tuple[str, str]] = set()
         self._had: dict[str, set[str]] = {}
         self._has: dict[str, set[str]] = {}
         self._joins: dict[tuple[str, str], Join] = {}
@@ -198,8 +197,7 @@ class Joiner:
 
     def _to_find(self, listings: Mapping[str, dict[str, tuple[str, ...]]]) -> Mapping[Lane, Work]:
         """Return by lane what members may be new; forget those that are in their groups no more."""
-        for pair in [pair for pair in self._known if pair[0] not in listings]:
-            self._known.discard(pair)  # removed; if it is added again, that is news
+        self._places.forget_others(listings)
         agreed = {group: agreed_members(listed) for group, listed in listings.items()}
         for pair, join in list(self._joins.items()):
             if pair[1] not in agreed.get(pair[0], ()):
@@ -211,10 +209,10 @@ class Joiner:
         for group, members in agreed.items():
             for key in members:
                 watcher, pair = self._fleet.hosting(key), (group, key)
-                if watcher is None or pair in self._known or pair in self._joins:
+                if watcher is None or self._places.is_known(pair) or pair in self._joins:
                     continue
                 if watcher.node.name not in self._places.since:
-                    self._known.add(pair)  # what is there at the very first look is no news
+                    self._places.know(pair, watcher.node.name)  # what is there at the very first look is no news
                     continue
                 listed = listings[group]
                 others = (k for k in listed if k != key and (group, k) not in self._joins)
@@ -251,7 +249,7 @@ class Joiner:
                 followed[way] += 1
                 log.info("joining", group=group, enclave_key=key, node=join.node)
             else:
-                self._known.add((group, key))
+                self._places.know((group, key), join.node)
 
     def _to_follow(self, listings: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Mapping[Lane, Work]:
         lanes: defaultdict[Lane, list[tuple[str, str]]] = defaultdict(list)
@@ -296,7 +294,7 @@ class Joiner:
         self._joins[pair] = after
         if is_over(after):
             log.info("joined", group=join.privacy_group_id, node=join.node, verdict=entry.verdict.value)
-            self._known.add(pair)
+            self._places.know(pair, join.node)
             del self._joins[pair]
 
     async def _passed(self, join: Join, watcher: ChainWatcher, reference: ChainWatcher) -> bool:

@@ -85,7 +85,8 @@ class ExaminedBlocks:
             fresh = [self._with_teller(examination, node) for examination in await self._read(missing, watcher)]
             # What another node told alone stays kept until two agree: this one's is remembered, and read again later.
             kept = [e for e in fresh if e.told_by == SHARED or not self._is_told(e.number)]
-            await self._store.keep_examinations(kept)
+            if kept:
+                await self._store.keep_examinations(kept)
             self._remember(fresh)
             # Also where it is shared: a node that left what was shared before is not asked again.
             self._told[node].update((examination.number, examination) for examination in fresh)
