@@ -35,6 +35,7 @@ class Writer:
         self._commit = commit
         self._woken = woken
         self._submitted: deque[_Waiting] = deque()
+        self._handing_over = threading.Lock()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,12 +72,14 @@ class Writer:
 
     def _hand_over(self) -> None:
         """Queue for the thread what was submitted; runs on the loop, or on the thread that stops the writer."""
-        with contextlib.suppress(IndexError):
+        with self._handing_over, contextlib.suppress(IndexError):
             while True:
                 self._queue.put(self._submitted.popleft())
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
+            with self._handing_over:
+                pass  # the first of several wakes this thread before the others are in the queue
             together, alone, stop = self._gather(first)
             if together:
                 self._run(together)
