@@ -176,7 +176,7 @@ class _Words(logging.Handler):
 
 
 def _readable(span: Span, resource: Any) -> "ReadableSpan":
-    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - the extra
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415 - the extra
     from opentelemetry.trace import SpanKind  # noqa: PLC0415 - the extra
     from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415 - the extra
@@ -196,7 +196,7 @@ def _readable(span: Span, resource: Any) -> "ReadableSpan":
 
 
 def _context(trace: TraceContext, span_id: str) -> Any:
-    from opentelemetry.trace import SpanContext, TraceFlags, TraceState  # noqa: PLC0415 - see above
+    from opentelemetry.trace import SpanContext, TraceFlags, TraceState  # noqa: PLC0415 - the extra
 
     state = TraceState.from_header([trace.state]) if trace.state else None
     trace_id, own_id = int(trace.trace_id, 16), int(span_id, 16)

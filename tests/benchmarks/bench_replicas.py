@@ -221,7 +221,7 @@ async def _death(harness: Replicas, groups: int) -> list[Figure]:
             }
             await asyncio.sleep(LOOK_SECONDS)
         taken = time.monotonic() - struck
-        while await harness.succeeded() < done + 2 * groups:  # noqa: ASYNC110 - likewise
+        while await harness.succeeded() < done + 2 * groups:  # noqa: ASYNC110 - what changes it is another process
             await asyncio.sleep(LOOK_SECONDS)
     counts = Counter(heirs.values())
     note = f"{len(orphans)} lanes of the dead one: " + ", ".join(f"{heir} {n}" for heir, n in sorted(counts.items()))

@@ -132,7 +132,7 @@ async def test_a_refusal_in_small_pieces() -> None:
         return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     with in_a_thread(start) as url, measured() as longest:
-        async with NodeSocket(url, random=Random(1)) as socket:  # noqa: S311 - as above
+        async with NodeSocket(url, random=Random(1)) as socket:  # noqa: S311 - a plan that can be repeated
             socket.subscribe_heads()
             for _ in within(20):
                 if socket.last_error is not None:
@@ -151,7 +151,7 @@ async def test_nothing_is_unpacked() -> None:
 
     async with serve(note, "127.0.0.1", 0, compression="deflate") as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        async with NodeSocket(f"ws://127.0.0.1:{port}", random=Random(1)), asyncio.timeout(20):  # noqa: S311 - as above
+        async with NodeSocket(f"ws://127.0.0.1:{port}", random=Random(1)), asyncio.timeout(20):  # noqa: S311 - a plan that can be repeated
             assert await asked == []
 
 

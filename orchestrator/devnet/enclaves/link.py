@@ -148,7 +148,7 @@ def held(exchange: Exchange, answer: Callable[[EnclaveRequest], EnclaveAnswer]) 
         while True:
             try:
                 said = answer(request)
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - whatever it is, the exchange decides what it means
                 request = exchange.throw(error)
             else:
                 request = exchange.send(said)

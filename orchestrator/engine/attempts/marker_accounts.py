@@ -72,10 +72,10 @@ class OneTimeAccounts:
 
     async def take(  # a fresh one depends on nothing
         self,
-        watcher: ChainWatcher,  # noqa: ARG002 - see above
-        attempt_id: str,  # noqa: ARG002 - see above
+        watcher: ChainWatcher,  # noqa: ARG002 - the port's
+        attempt_id: str,  # noqa: ARG002 - the port's
         *,
-        urgent: bool,  # noqa: ARG002 - see above
+        urgent: bool,  # noqa: ARG002 - the port's
     ) -> MarkerAccount:
         """Return a fresh account; see `MarkerAccounts`."""
         return self._draw()

@@ -141,7 +141,7 @@ async def test_its_key_is_found_in_the_list(server: Web3SignerServer) -> None:
 
 def reload_keys(server: Web3SignerServer) -> None:
     request = urllib.request.Request(f"{server.url}/reload", method="POST")  # noqa: S310 - the server is ours
-    urllib.request.urlopen(request).close()  # noqa: S310 - see above
+    urllib.request.urlopen(request).close()  # noqa: S310 - the server is ours
 
 
 async def test_a_key_that_is_not_loaded_is_asked_for_again(server: Web3SignerServer) -> None:
