@@ -41,7 +41,8 @@ class ExaminedBlocks:
         self._told: defaultdict[str, BoundedDict[int, Examination]] = defaultdict(
             lambda: BoundedDict(REMEMBERED_BLOCKS)
         )
-        self._left: dict[str, int] = {}
+        self._shared_through: dict[str, int] = {}
+        """By node that left the branch which two told of: the last block of it that the node still has."""
         self._branches = BranchWatch()
         self._reading: dict[str, ReadingLock] = {}
 
@@ -95,7 +96,7 @@ class ExaminedBlocks:
 
     def _believed(self, numbers: Iterable[int], node: str) -> dict[int, Examination]:
         """Return what is in memory of blocks and counts for those who ask a node."""
-        shared, own, through = self._told[SHARED], self._told[node], self._left.get(node, ABOVE_ALL)
+        shared, own, through = self._told[SHARED], self._told[node], self._shared_through.get(node, ABOVE_ALL)
         found = {number: shared[number] for number in numbers if number in shared and number <= through}
         return {number: own[number] for number in numbers if number in own} | found
 
@@ -119,16 +120,16 @@ class ExaminedBlocks:
             fork = await holds_through(watcher, [(e.number, e.block_hash) for e in newest])
             if fork is None:
                 newest = await self._store.newest_examinations(BLOCKS_AT_ONCE, newest[-1].number, node)
-        self._left.pop(node, None)
+        self._shared_through.pop(node, None)
         fork = fork or 0
         if fork == newest_of_all:
             return
         await self._forget(fork, node)
-        self._left[node] = fork
-        if len(self._left) > 1:
-            through = sorted(self._left.values())[1]
+        self._shared_through[node] = fork
+        if len(self._shared_through) > 1:
+            through = sorted(self._shared_through.values())[1]
             await self._forget(through, SHARED)
-            self._left = {name: left for name, left in self._left.items() if left < through}
+            self._shared_through = {name: left for name, left in self._shared_through.items() if left < through}
 
     async def _forget(self, above: int, teller: str) -> None:
         await self._store.forget_examinations(above, teller)
