@@ -166,7 +166,7 @@ class Harness:
     """
 
     def __init__(self, nodes: int, database: Database) -> None:
-        self.world = World(1, _calm(nodes), Random(1), database)  # noqa: S311 - it hides nothing
+        self.world = World(1, _calm(nodes), Random(1), database)  # noqa: S311 - a plan that can be repeated
         self.world.stormy = False
         self.world.checks = _Unchecked()
         self.queue = MessageQueue(self.world)

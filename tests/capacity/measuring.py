@@ -191,5 +191,5 @@ def _newcomer(harness: Harness, size: Size, place: int) -> str:
 
 
 async def _rows(harness: Harness) -> dict[str, int]:
-    counted = {table: await harness.rows(f"SELECT count(*) FROM {table}") for table in ROWS}  # noqa: S608 - names above
+    counted = {table: await harness.rows(f"SELECT count(*) FROM {table}") for table in ROWS}  # noqa: S608 - tables named above
     return {table: int(str(rows[0][0])) for table, rows in counted.items()}

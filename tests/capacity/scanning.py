@@ -67,7 +67,7 @@ def scanned(blocks: int, one_in: int) -> Scanned:
         blocks: Its length.
         one_in: One block in so many has a transaction, of whichever kind; 1 for all.
     """
-    chance = Random(blocks)  # noqa: S311 - it hides nothing
+    chance = Random(blocks)  # noqa: S311 - a plan that can be repeated
     busy = range(1, blocks + 1) if one_in == 1 else sorted(chance.sample(range(1, blocks), blocks // one_in))
     node = _Paper(busy)
     through = 0

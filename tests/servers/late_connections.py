@@ -45,5 +45,5 @@ def _says_goodbye(transport: Any) -> bool:
 
 def close_late_connections() -> None:
     """Have such connections closed from now on."""
-    BaseSelectorEventLoop._accept_connection2 = _accept  # type: ignore[attr-defined] # likewise
+    BaseSelectorEventLoop._accept_connection2 = _accept  # type: ignore[attr-defined] # of Python 3.11, not public
     BaseSelectorEventLoop.close = _close  # type: ignore[assignment, method-assign] # what is replaced is the mend

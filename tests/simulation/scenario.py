@@ -59,7 +59,7 @@ async def play(seed: int, family: Family, errors: list[str], *, trace: bool = Fa
         errors: Grows by what the code under test calls an error.
         trace: Whether to print what happens.
     """
-    chance = Random(seed)  # noqa: S311 - it hides nothing
+    chance = Random(seed)  # noqa: S311 - a plan that can be repeated
     profile = draw(chance, family)
     async with Database("sqlite://") as database:
         world = World(seed, profile, chance, database, trace=trace)

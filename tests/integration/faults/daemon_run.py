@@ -211,7 +211,7 @@ async def _check_events(run: Run) -> None:
 
 def _one(engine: sa.Engine, what: str) -> int:
     with engine.connect() as connection:
-        return int(connection.execute(sa.text(f"SELECT count(*) FROM {what}")).scalar_one())  # noqa: S608 - from here
+        return int(connection.execute(sa.text(f"SELECT count(*) FROM {what}")).scalar_one())  # noqa: S608 - a test's own words
 
 
 # --- the harness ------------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ async def empty_store() -> AsyncIterator[Database]:
 
 
 async def _play(kind: str, point: Point | None, errors: list[str], *, trace: bool) -> End:
-    chance = Random(SEED)  # noqa: S311 - it hides nothing
+    chance = Random(SEED)  # noqa: S311 - a plan that can be repeated
     async with empty_store() as database:
         world = World(SEED, CALM, chance, database, trace=trace)
         world.checks = checks = Checks(world, database, errors)

@@ -33,7 +33,7 @@ def test_late_replicas_behind_every_address_do_not_change_an_end() -> None:
 async def _create_and_extend() -> None:
     errors: list[str] = []
     keep_errors(errors)
-    chance = Random(SEED)  # noqa: S311 - it hides nothing
+    chance = Random(SEED)  # noqa: S311 - a plan that can be repeated
     async with empty_store() as database:
         world = World(SEED, replace(CALM, groups=GROUPS, block_seconds=BLOCK_SECONDS), chance, database)
         world.checks = checks = Checks(world, database, errors)

@@ -98,7 +98,7 @@ async def play(case: Case, errors: list[str], *, trace: bool = False) -> Outcome
         trace: Whether to print what happens.
     """
     async with Database("sqlite://") as database:
-        world = World(1, CALM, Random(1), database, trace=trace, enclave=case.enclave)  # noqa: S311 - it hides nothing
+        world = World(1, CALM, Random(1), database, trace=trace, enclave=case.enclave)  # noqa: S311 - a plan that can be repeated
         world.checks = checks = CountingChecks(world, database, errors)
         harness = Harness(world, MessageQueue(world))
         try:

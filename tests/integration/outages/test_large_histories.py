@@ -24,7 +24,7 @@ WRITES = 20
 async def asked(errors: list[str], *, configured: bool) -> dict[str, Any]:
     """Ask for an addition to a group whose history is larger than the enclaves take; returns what came of it."""
     async with Database("sqlite://") as database:
-        chance = Random(1)  # noqa: S311 - it hides nothing
+        chance = Random(1)  # noqa: S311 - a plan that can be repeated
         world = World(1, CALM, chance, database, enclave="tessera", bundle_limit_bytes=LIMIT_BYTES)
         world.checks = checks = CountingChecks(world, database, errors)
         harness = Harness(world, MessageQueue(world))

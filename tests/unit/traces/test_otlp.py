@@ -47,7 +47,7 @@ class Collector:
 
 
 def exporting(collector: Collector, most: int = 100) -> SpanExport:
-    return SpanExport(collector, lambda span: span, lambda: None, most)  # type: ignore[arg-type, return-value] # as they are
+    return SpanExport(collector, lambda span: span, lambda: None, most)  # type: ignore[arg-type, return-value] # spans are sent as they are
 
 
 def test_a_slow_collector_holds_nobody_up() -> None:

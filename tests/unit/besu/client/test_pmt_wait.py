@@ -107,6 +107,6 @@ async def test_no_subscription_is_left_behind(
     await socket.wait_connected(60)
     await wait_mined(node, HASH, socket=socket, timeout_seconds=60, poll_seconds=0.01)
     async with asyncio.timeout(60):
-        while [method for method, _ in scripted_socket.calls] != ["eth_subscribe", "eth_unsubscribe"]:  # noqa: ASYNC110 - no event
+        while [method for method, _ in scripted_socket.calls] != ["eth_subscribe", "eth_unsubscribe"]:  # noqa: ASYNC110 - calls raise no event
             await asyncio.sleep(0.005)
     assert not socket._readers

@@ -66,7 +66,7 @@ async def test_what_is_not_too_large_is_read_as_it_came(size: int) -> None:
     """Frame by frame, byte by byte."""
     sent = message(7, b"x" * size)
     found = await read(sent)
-    assert [frame.marshal(one, channel) for channel, one in found] == sent  # type: ignore[arg-type] # what was read
+    assert [frame.marshal(one, channel) for channel, one in found] == sent  # type: ignore[arg-type] # frames as the client gave them out
 
 
 async def test_what_is_no_frame_is_given_on() -> None:

@@ -217,7 +217,7 @@ async def test_a_node_that_does_not_list_its_groups_is_waited_for_by_its_own_pro
     assert set(told(await asyncio.wait_for(added.read(), 5))) == {"x", "alone"}
     own = Added()
     node, usual = own.nodes["c"], own.nodes["c"].groups
-    node.groups = late  # type: ignore[method-assign] # likewise, for a while
+    node.groups = late  # type: ignore[method-assign] # a node that is late for a while
     reading = asyncio.create_task(own.read())
     await asyncio.sleep(0.1)
     assert not reading.done()
