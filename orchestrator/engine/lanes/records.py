@@ -10,6 +10,7 @@ from orchestrator.membership import facts
 from orchestrator.membership.attempt import Attempt, AttemptStatus
 from orchestrator.membership.model import RESTING, Change, MemberProgress
 from orchestrator.membership.news.status import StatusEvent, announce
+from orchestrator.membership.proof.bystanders import remarks
 from orchestrator.membership.reasons.table import describe
 
 
@@ -89,8 +90,7 @@ def detail_of(fact: facts.Fact, after: Change) -> str:
             return f"in block {effect.block_number}"
         case facts.SendFailed(reason=reason) | facts.Hindered(reason=reason):
             return describe(reason)
-        case facts.ConvergenceObserved(bystanders=others) if others is not None and others.left_out:
-            seen = f"{len(others.groups)} other groups of the new members' nodes compared, {others.left_out} left out"
-            return f"{describe(after.reason)}; {seen}" if after.reason is not None else seen
+        case facts.ConvergenceObserved(bystanders=others) if others is not None and (seen := remarks(others)):
+            return "; ".join((*([describe(after.reason)] if after.reason is not None else []), *seen))
         case _:
             return describe(after.reason) if after.reason is not None else ""

@@ -8,7 +8,7 @@ from orchestrator.membership import facts
 from orchestrator.membership.facts import Bystander, Bystanders
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import Effect, State
-from orchestrator.membership.proof.bystanders import MOST_NAMED, rollback, was_rolled_back
+from orchestrator.membership.proof.bystanders import MOST_NAMED, is_contradicted, remarks, rollback, was_rolled_back
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START
 from tests.fakes.surveys import NEW, OLD, SECOND, a_plan, an_effect, observed, seen
@@ -25,6 +25,7 @@ SEEN = Bystander(
     others=("two",),
 )
 ALONE = replace(SEEN, others_before=(), others=())
+FALLEN = replace(SEEN, root="one", older=("one",))
 EFFECT = an_effect(12)
 
 
@@ -32,8 +33,8 @@ EFFECT = an_effect(12)
     "group",
     [
         replace(SEEN, root="one", older=("one",)),
-        replace(SEEN, root="one", others=("three",), others_before=("two",)),
-        replace(SEEN, root="two", others=("three",)),
+        replace(SEEN, root="one", others=("three", "three"), others_before=("two", "two")),
+        replace(SEEN, root="two", others=("three", "three")),
         replace(SEEN, root=""),
         replace(SEEN, root="one", others=("two", "two"), others_before=("two", "two")),
         replace(ALONE, root="one", older=("one", "zero")),
@@ -62,9 +63,29 @@ def test_a_group_that_goes_on_or_differed_before_is_not(group: Bystander) -> Non
     assert not was_rolled_back(group)
 
 
+@pytest.mark.parametrize("root", ["two", "new"])
+def test_what_one_other_node_says_alone_is_told_and_parks_nothing(root: str) -> None:
+    """Who runs one member's node can't hold up an addition to a group that it is not in, whatever root it shows."""
+    for others in (("three",), ("three", "four")):
+        group = replace(SEEN, root=root, others=others, older=("one",))
+        assert is_contradicted(group)
+        assert rollback([group]) is None
+        (said,) = remarks(Bystanders(groups=(SEEN, group)))
+        assert said.startswith("group other on node new's node at block 14 has not the state of other members")
+    assert remarks(Bystanders(groups=(SEEN, ALONE, replace(SEEN, root="one", older=("one",))))) == ()
+
+
+def test_few_of_the_contradicted_groups_are_named() -> None:
+    """The history has a line of bounded length, which says how many there are, and how many were not compared."""
+    groups = tuple(replace(SEEN, privacy_group_id=f"g{n}", others=("three",)) for n in range(MOST_NAMED + 2))
+    said = remarks(Bystanders(groups=groups, left_out=3))
+    assert len(said) == MOST_NAMED + 2
+    assert said[-2:] == ("2 more such groups", "7 other groups of the new members' nodes compared, 3 left out")
+
+
 def test_the_reason_names_group_block_and_node() -> None:
     """Each of the first few, and how many more there are."""
-    fallen = [replace(SEEN, privacy_group_id=f"g{n}", root="one") for n in range(MOST_NAMED + 2)]
+    fallen = [replace(FALLEN, privacy_group_id=f"g{n}") for n in range(MOST_NAMED + 2)]
     reason = rollback([SEEN, *fallen])
     assert reason is not None
     assert (reason.slug, reason.members) == ("other_group_rolled_back", (NEW,))
@@ -83,7 +104,8 @@ def proof(bystanders: Bystanders | None, effect: Effect = EFFECT) -> facts.Conve
     [
         (None, State.REPLAYING),
         (Bystanders(groups=(SEEN,)), State.SUCCEEDED),
-        (Bystanders(groups=(replace(SEEN, root="one"),)), State.PARKED),
+        (Bystanders(groups=(replace(SEEN, others=("three",)),)), State.SUCCEEDED),
+        (Bystanders(groups=(FALLEN,)), State.PARKED),
     ],
 )
 def test_an_addition_is_proven_with_the_other_groups_only(bystanders: Bystanders | None, state: State) -> None:
