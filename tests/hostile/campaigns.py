@@ -31,8 +31,8 @@ from tests.fakes.network import FakeSigners
 from tests.fakes.triggers import trigger_of
 from tests.hostile.http_clients import hostile_clients
 from tests.hostile.loop_time import MOST_SECONDS_ON_THE_LOOP, measured
+from tests.hostile.lying_members import lying_member, member_with_rules
 from tests.hostile.lying_node import HOSTILE_TEXTS, HOSTILE_VALUES, Liar, recorded_results, serving
-from tests.hostile.whole_daemon import lying_member
 from tests.patience import patient
 from tests.processor_time import quiet, settle
 
@@ -139,6 +139,7 @@ CAMPAIGNS: Final[dict[str, Callable[[int], Awaitable[None]]]] = {
     "verdicts of nobody": verdicts_of_nobody,
     "clients over HTTP": clients_over_http,
     "lying member": lying_member,
+    "member with rules": member_with_rules,
 }
 
 

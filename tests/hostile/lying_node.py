@@ -1,9 +1,10 @@
 """A node that lies by a seeded plan: in its heads, with other nodes' answers, cut off, huge, slow, and worse."""
 
 import asyncio
+import base64
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from random import Random
@@ -120,7 +121,7 @@ class Liar:
         if self._random.random() < 0.15:
             return head | {"error": self.error()}
         method = call["method"]
-        if method == "priv_findPrivacyGroup" and self._random.random() < 0.3:
+        if method.startswith("privx_find") and self._random.random() < 0.3:
             return head | {"result": [self.forged_group() for _ in range(self._random.choice([3, 5000]))]}
         result = self._random.choice(self._results.get(method) or [None])
         if self._random.random() < 0.4:
@@ -140,12 +141,17 @@ class Liar:
             ]
         )
 
-    def forged_group(self) -> dict[str, Any]:
-        """Return a group that there is not."""
+    def forged_group(self, keys: Sequence[str] = ()) -> dict[str, Any]:
+        """Return a group that there is not.
+
+        Args:
+            keys: Of nodes that may be named as its members.
+        """
+        pick, group_id = self._random.choice, self._random.randbytes(32)
         return {
-            "privacyGroupId": self._random.randbytes(32).hex(),
-            "members": [self._random.choice(HOSTILE_TEXTS)],
-            "type": self._random.choice(["FLEXIBLE", "ONCHAIN", None]),
+            "privacyGroupId": pick([group_id.hex(), base64.b64encode(group_id).decode()]),
+            "members": pick([list(keys), [pick(HOSTILE_TEXTS)]]),
+            "type": pick(["FLEXIBLE", "ONCHAIN", None]),
         }
 
     def mutated(self, value: Any) -> Any:

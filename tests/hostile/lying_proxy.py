@@ -107,8 +107,9 @@ class LyingProxy:
             return self._random.choice(earlier)
         if self._does("nulls"):
             return None
-        if method == "priv_findPrivacyGroup" and self._does("forged"):
-            return [self._liar.forged_group() for _ in range(FORGED_GROUPS)]
+        if method.startswith("privx_find") and self._does("forged"):
+            keys = sorted({key for group in result or () for key in group["members"]})
+            return [*(result or ()), *(self._liar.forged_group(keys) for _ in range(FORGED_GROUPS))]
         return self._liar.mutated(result) if self._does("mutated") else result
 
     def _does(self, habit: str) -> bool:

@@ -11,9 +11,7 @@ FOUND = Path(__file__).parent / "found.txt"
 
 
 CRASHERS = Path(__file__).parent / "crashers"
-BRIEF = [
-    name for name in CAMPAIGNS if name != "lying member"
-]  # of that one what it found is tried, which takes seconds
+BRIEF = [name for name in CAMPAIGNS if "member" not in name]  # of those what they found is tried: each takes seconds
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -26,7 +26,6 @@ from orchestrator.membership.facts import (
     AttemptSettled,
     AttemptSigned,
     Fact,
-    GaveWay,
     Hindered,
     SendFailed,
 )
@@ -207,9 +206,9 @@ class Sending:
                     return moved
         # Asked now that the attempt is stored: of two lanes that do so at the same time at least one sees the other.
         if attempt.action is Action.ADD and attempt.sent_block is None:
-            first = await self.additions.precedence(change)
+            first = await self.additions.before(change)
             if first is not None:
-                return GaveWay(reason=first.reason) if first.yields else Hindered(reason=first.reason)
+                return first
         if not attempt.marker.ours:
             return await self._send_by_node(change, watcher, attempt)
         return await self._broadcast(watcher, attempt, widely=command.widely)
