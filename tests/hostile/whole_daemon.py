@@ -82,6 +82,10 @@ class Cast:
         asked = [Asked("create_group", group, founders), Asked("add_members", group, (comes,))]
         return [*asked, Asked("remove_members", group, (comes,))] if random.random() < 0.5 else asked
 
+    def shared(self, random: Random) -> list[Asked]:
+        """A group of the lying node and each other one."""
+        return [Asked("create_group", _group(random), (self.liar, other)) for other in self._others]
+
     @property
     def _others(self) -> list[int]:
         return [number for number in range(1, NODES + 1) if number != self.liar]
