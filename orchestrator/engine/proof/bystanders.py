@@ -25,6 +25,9 @@ MOST_GROUPS = 500
 MOST_WITNESSES = 2
 """Other members' nodes that a group is compared with."""
 
+WITNESS_SECONDS = 10.0
+"""How long such a node is waited for: one that takes no batches and its time could else keep the proof for an hour."""
+
 OLDER_BLOCKS = 16
 """How far back a root is looked for that has come back."""
 
@@ -213,10 +216,11 @@ class BystanderReader:
         return found
 
     async def _answered(self, name: str, groups: Sequence[str], block_number: int) -> Mapping[str, str]:
-        """Return what a witness shows of groups; nothing when it does not answer."""
+        """Return what a witness shows of groups; nothing when it is late, or away: then it is none."""
         try:
-            return await self._roots(self._fleet.named(name), groups, block_number)
-        except NodeError:
+            async with asyncio.timeout(WITNESS_SECONDS):
+                return await self._roots(self._fleet.named(name), groups, block_number)
+        except (NodeError, TimeoutError):
             return {}
 
     def _witnesses(self, watcher: ChainWatcher, listing: _Listing, group: str, added: tuple[str, ...]) -> list[str]:
@@ -245,14 +249,10 @@ class BystanderReader:
     async def _both(
         self, name: str, groups: Sequence[str], before: int, last: int
     ) -> dict[tuple[str, str], tuple[str, str]]:
-        watcher = self._fleet.named(name)
-        try:
-            first, final = await asyncio.gather(
-                self._roots(watcher, groups, before), self._roots(watcher, groups, last)
-            )
-        except NodeError:
-            return {}  # late, or away: then it is no witness
-        return {(name, group): (first[group], final[group]) for group in groups if first[group] and final[group]}
+        first, final = await asyncio.gather(self._answered(name, groups, before), self._answered(name, groups, last))
+        return {
+            (name, group): (first[group], final[group]) for group in groups if first.get(group) and final.get(group)
+        }
 
     async def _older(self, watcher: ChainWatcher, group: str, before: int, root: str) -> tuple[str, ...]:
         views = await watcher.node.roots(group, range(max(before - OLDER_BLOCKS, 0), before))

@@ -227,6 +227,20 @@ async def test_a_slow_witness_is_asked_about_all_groups_at_once() -> None:
     assert sorted(asked) == [effect.block_number - 1, last, added.network.head.number]
 
 
+async def test_a_witness_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tries and single questions it may take time for: its groups are of no concern to this one."""
+    added = Added()
+    monkeypatch.setattr(bystanders, "WITNESS_SECONDS", 0.01)
+
+    async def hangs(privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    added.nodes["b"].roots_of = hangs  # type: ignore[method-assign] # it delivers heads and answers nothing else
+    async with asyncio.timeout(5):
+        assert told(await added.read())["x"].others == ()
+
+
 async def test_who_waits_behind_a_question_that_fails_does_not_ask_again() -> None:
     """A node that hangs costs twenty proofs that end together one time-out, not one after the other; later ones ask."""
     added = Added()
