@@ -183,7 +183,9 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                 fleet=fleet,
                 signers=accounts,
                 markers=OwnMarkers(gas_limit=gas_limit, gas_price=gas_price, keys=marker_keys),
-                marker_accounts=AccountPool(marker_keys, store) if marker_keys else OneTimeAccounts(one_time_account),
+                marker_accounts=AccountPool(marker_keys, store, fleet.watchers)
+                if marker_keys
+                else OneTimeAccounts(one_time_account),
                 contract=ManagementCodec(),
                 forecaster=forecaster,
                 additions=AdditionsUnderWay(
