@@ -39,6 +39,7 @@ from orchestrator.engine.nodes.chain_guard import ChainGuard
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.records import newest_success
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.engine.proof.bystanders import BystanderReader
@@ -183,7 +184,9 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                 fleet=fleet,
                 signers=accounts,
                 markers=OwnMarkers(gas_limit=gas_limit, gas_price=gas_price, keys=marker_keys),
-                marker_accounts=AccountPool(marker_keys, store) if marker_keys else OneTimeAccounts(one_time_account),
+                marker_accounts=AccountPool(marker_keys, store, fleet.watchers)
+                if marker_keys
+                else OneTimeAccounts(one_time_account),
                 contract=ManagementCodec(),
                 forecaster=forecaster,
                 additions=AdditionsUnderWay(
@@ -203,6 +206,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             ),
             observer=Observer(fleet, tracker, rules, clock, BystanderReader(fleet, store.groups), book, words.refused),
             locks=store.locks,
+            succeeded=partial(newest_success, store),
             # Read before any lane is claimed: a change of before a restore is not to be driven as if nothing had
             # happened.
             restoration=await restoration_in(database),

@@ -25,6 +25,7 @@ from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
 from orchestrator.engine.lanes.worker import Worker
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.records import newest_success
 from orchestrator.engine.ports.store import StoreError
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
@@ -153,6 +154,7 @@ class Replica:
             ),
             observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
             locks=store.locks,
+            succeeded=partial(newest_success, store),
         )
         lanes = LaneRules(holder=self.name, stop_within=timedelta(seconds=20))
         worker = Worker(store, executor, leases, clock, stopping, lambda *_: None)

@@ -3,11 +3,15 @@
 A block with two transactions of one account can't be replayed, and no group with a transaction in it can be extended
 any more (docs/besu.md#what-a-replay-needs). So an account of the pool is free only when a block holds all that it
 signed: its next marker is then mined in a later one. What burns a marker takes the marker's own nonce and counts as it.
+
+All lanes share these accounts, so that no lane's node alone decides about one: an account that a node overstates would
+be taken from all others for good, and one that it calls free too early might sign twice in a block.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from orchestrator.bounded_dicts import BoundedDict
@@ -24,6 +28,15 @@ MOST_COUNTS = 1_000
 
 SILENCE_SECONDS = 10.0
 """How long a chain may stand while an account is waited for."""
+
+CONFIRM_SECONDS = 1.0
+"""How long a second node may take to show what the first one counts."""
+
+GIVE_WAY_SECONDS = 1.0
+"""How long others let an urgent attempt go first: where accounts are free then, its node does not show them."""
+
+_CAN_BE_OUTVOTED = 3
+"""Of so many nodes two that agree say more than one."""
 
 
 class MarkerAccounts(Protocol):
@@ -90,10 +103,12 @@ class AccountPool:
     Args:
         addresses: Theirs.
         ledger: The store's record of their nonces.
+        watchers: All nodes: where there are three, two have to show that an account is free.
     """
 
-    def __init__(self, addresses: Iterable[str], ledger: Ledger) -> None:
+    def __init__(self, addresses: Iterable[str], ledger: Ledger, watchers: Sequence[ChainWatcher] = ()) -> None:
         self._ledger = ledger
+        self._watchers = tuple(watchers)
         self._given: OrderedDict[str, int] = OrderedDict((address, -1) for address in addresses)
         self._counts: BoundedDict[tuple[str, str, str], int] = BoundedDict(MOST_COUNTS)
         self._reading: dict[str, ReadingLock] = {}
@@ -109,11 +124,11 @@ class AccountPool:
             # Blocks and not seconds: an account is free when a block has its marker.
             while (head := await watcher.current()).number < began_at + PATIENCE_BLOCKS:
                 news = self._news
-                # A group is locked for the urgent one: the next free account is its, whoever came first.
-                if urgent or not self._urgent:
-                    account = await self._free(watcher, attempt_id)
-                    if account is not None:
-                        return account
+                if not urgent:
+                    await self._give_way()
+                account = await self._free(watcher, attempt_id)
+                if account is not None:
+                    return account
                 if not await _either(watcher.wait_beyond(head.number, SILENCE_SECONDS), news.wait()):
                     break
         finally:
@@ -131,6 +146,13 @@ class AccountPool:
             self._given[account.account] -= 1
             self._tell()
 
+    async def _give_way(self) -> None:
+        """Wait while a group is locked for an urgent attempt: the next free account is its, whoever came first."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_WAY_SECONDS):
+                while self._urgent:
+                    await self._news.wait()
+
     def _tell(self) -> None:
         """Wake who waits: what the urgent left over, or an account that is given back, can sign for the next block."""
         self._news.set()
@@ -140,6 +162,8 @@ class AccountPool:
         for address in list(self._given):
             # Outside the lock, which is that of all nodes: one that answers everything but this holds up its own.
             count = await self._count(watcher, address)
+            if count <= self._given[address] or not await self._is_confirmed(watcher, address, count):
+                continue
             async with self._scanning:
                 # What this process gave away it knows; what others did, the store: of two that ask at once one is
                 # refused there.
@@ -150,6 +174,38 @@ class AccountPool:
                     self._given.move_to_end(address)  # the one that rested longest comes first
                     return MarkerAccount(account=address, account_nonce=count)
         return None
+
+    async def _is_confirmed(self, watcher: ChainWatcher, address: str, count: int) -> bool:
+        """Whether a second node shows as many transactions of an account, where there are enough to contradict one."""
+        if len(self._watchers) < _CAN_BE_OUTVOTED:
+            return True
+        others = [other for other in self._watchers if other is not watcher]
+        number = (await watcher.current()).number
+        asked = [asyncio.ensure_future(self._shows(other, address, count, number)) for other in others]
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                for answer in asyncio.as_completed(asked):
+                    if await answer:
+                        return True
+        except TimeoutError:
+            pass
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return False
+
+    async def _shows(self, other: ChainWatcher, address: str, count: int, number: int) -> bool:
+        try:
+            if await self._count(other, address) >= count:
+                return True
+            # The block that frees the account may be about to come to this one, too.
+            late = (await other.current()).number < number
+            if not late or await other.wait_beyond(number - 1, CONFIRM_SECONDS) is None:
+                return False
+            return await self._count(other, address) >= count
+        except NodeError:
+            return False
 
     async def _count(self, watcher: ChainWatcher, address: str) -> int:
         """How many transactions of an account the node's blocks hold; read once a block."""

@@ -47,12 +47,14 @@ class Executor:
         sending: Signs and broadcasts; it also names the nodes, the accounts and what is remembered of them.
         observer: Compares members for the proof.
         locks: Reads the newest locks that were signed for a group from the store.
+        succeeded: Reads from it the newest change that succeeded in a group.
         restoration: That the store was restored from a backup; None for one that never was.
     """
 
     sending: Sending
     observer: Observer
     locks: Callable[[str], Awaitable[Sequence[Attempt]]]
+    succeeded: Callable[[str], Awaitable[Sequence[Change]]]
     restoration: Restoration | None = None
 
     @property
@@ -94,6 +96,7 @@ class Executor:
     async def _survey(self, change: Change) -> Fact:
         if change.account not in self.sending.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
+        await self._recall_members(change)
         surveyed, _ = await asyncio.gather(
             survey(self._fleet, change, self.sending.forecaster), self._read_nonce_ahead(change)
         )
@@ -115,6 +118,15 @@ class Executor:
                 return Hindered(reason=reason)
         taken = self.sending.bundling.last(surveyed.node, change.privacy_group_id)
         return replace(surveyed, bundling_seconds=taken)
+
+    async def _recall_members(self, change: Change) -> None:
+        """Know after a restart who a group's members were: else whoever answers first may show it as its own."""
+        group = change.privacy_group_id
+        if change.kind is Kind.CREATE_GROUP or self._fleet.knows(group):
+            return
+        for done in await self.succeeded(group):
+            if done.effect is not None:
+                self._fleet.remember_members(group, done.effect.view.participants)
 
     async def _own_lock(self, change: Change, surveyed: Surveyed) -> int | None:
         """Look whether the lock that holds the group is one of ours, by its own private receipt."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.nodes.seen_roots import SeenRoots
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import Head, NodeError, NodePort
@@ -50,6 +51,7 @@ class Fleet:
         self._by_name = {watcher.node.name: watcher for watcher in watchers}
         self._by_key = {key: watcher for watcher in watchers for key in watcher.node.enclave_keys}
         self._homes: dict[str, str] = {}
+        self._members: BoundedDict[str, frozenset[str]] = BoundedDict(REMEMBERED_GROUPS)
 
     def named(self, name: str) -> ChainWatcher:
         """Return a node by its name.
@@ -109,6 +111,15 @@ class Fleet:
         """Return the node that had a group when it was last sent through; it may have lost it since."""
         return self._by_name.get(self._homes.get(privacy_group_id, ""))
 
+    def knows(self, privacy_group_id: str) -> bool:
+        """Whether it is known who a group's members were."""
+        return privacy_group_id in self._members
+
+    def remember_members(self, privacy_group_id: str, members: Iterable[str]) -> None:
+        """Know who a group's members were when it was last seen: while one of their nodes is slow, or does not answer,
+        no other node is believed that the group is its own."""
+        self._members[privacy_group_id] = frozenset(members)
+
     async def sender_for(
         self, privacy_group_id: str, candidates: Iterable[str], avoid: Iterable[str], prefer: str | None = None
     ) -> Sender:
@@ -136,6 +147,11 @@ class Fleet:
         found: list[Sender] = []
         outsiders: list[Sender] = []
         failure: NodeError | None = None
+        silent_member = False
+        known = self._members.get(privacy_group_id, frozenset())
+
+        def is_strange(watcher: ChainWatcher) -> bool:
+            return bool(known) and known.isdisjoint(watcher.node.enclave_keys)
 
         def sender_of(watcher: ChainWatcher, head: Head, view: GroupView) -> tuple[Sender, bool]:
             key = _sending_key(watcher.node, view.participants if view.exists else tuple(wanted))
@@ -143,23 +159,26 @@ class Fleet:
             return sender, view.exists and key is not None
 
         def suits(watcher: ChainWatcher, seen: _Seen) -> bool:
-            if isinstance(seen, NodeError):
+            if isinstance(seen, NodeError) or is_strange(watcher):
                 return False
             sender, has_it = sender_of(watcher, *seen)
             return has_it and sender.enclave_key not in avoided
 
         for watcher, seen in await _look_around(privacy_group_id, order, home, suits):
             if isinstance(seen, NodeError):
-                failure = seen
+                failure, silent_member = seen, silent_member or not is_strange(watcher)
                 continue
             sender, has_it = sender_of(watcher, *seen)
             (found if has_it else outsiders).append(sender)
         bound = self._believed_head()
-        for sender in sorted(found, key=lambda sender: _denials(sender, found, bound)):
+        for sender in sorted(found, key=lambda s: (_denials(s, found, bound), is_strange(s.watcher))):
+            if silent_member and is_strange(sender.watcher):
+                continue  # the one that would deny it does not answer
             if sender.enclave_key not in avoided:
                 self._remember(privacy_group_id, sender.watcher.node.name)
+                self.remember_members(privacy_group_id, sender.view.participants)
                 return sender
-        if failure is not None:
+        if failure is not None and (silent_member or not found):
             # A node that did not answer may be the member that has the group, or one that stays in it.
             raise failure
         if found:

@@ -54,6 +54,11 @@ class ChangeList(Protocol):
         """
 
 
+async def newest_success(store: ChangeList, privacy_group_id: str) -> tuple[Change, ...]:
+    """Return the newest change that succeeded in a group, if any; may raise `StoreError`."""
+    return await store.changes(ChangeFilter(privacy_group_id=privacy_group_id, states=(State.SUCCEEDED,)), limit=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
     """One step of a change, for the question why it is where it is.

@@ -25,6 +25,9 @@ MOST_GROUPS = 500
 MOST_WITNESSES = 2
 """Other members' nodes that a group is compared with."""
 
+WITNESS_SECONDS = 10.0
+"""How long such a node is waited for: one that takes no batches and its time could else keep the proof for an hour."""
+
 OLDER_BLOCKS = 16
 """How far back a root is looked for that has come back."""
 
@@ -36,6 +39,10 @@ MOST_KEPT = 128
 
 MOST_SPANS = 16
 """Nodes and spans of blocks, from an addition to its proof's end, of which it is remembered which groups are well."""
+
+
+_Look = tuple[str, tuple[str, ...], int]
+"""A new member's root of another group, those of the other members, and the block of both."""
 
 
 @dataclass(slots=True)
@@ -139,19 +146,19 @@ class BystanderReader:
         had = [group for group in groups if at_first[group]]
         witnesses = {group: self._witnesses(watcher, listing, group, added) for group in had}
         seen = await self._witnessed(witnesses, before, last)
+        pairs = {group: [seen[name, group] for name in witnesses[group] if (name, group) in seen] for group in had}
+        shown = {group: (at_last[group], tuple(pair[1] for pair in pairs[group]), last) for group in had}
+        # Once more, at the newest block: the past may have been rewritten since by a replay that did no harm.
+        parted = [g for g, (root, others, _) in shown.items() if g not in well and _is_odd(root, others, at_first[g])]
+        shown |= await self._newest(watcher, {group: witnesses[group] for group in parted}, shown)
         found = []
         looked_back = 0
         for group in had:
             if group in well:
                 found.append(well[group])
                 continue
-            pairs = [seen[witness, group] for witness in witnesses[group] if (witness, group) in seen]
-            root, others, block = at_last[group], tuple(pair[1] for pair in pairs), last
+            root, others, block = shown[group]
             odd = _is_odd(root, others, at_first[group])
-            # Once more, at the newest block: the past may have been rewritten since by a replay that did no harm.
-            if odd:
-                root, others, block = await self._newest(watcher, group, witnesses[group], root, others, last)
-                odd = _is_odd(root, others, at_first[group])
             older: tuple[str, ...] = ()
             if odd and looked_back < MOST_LOOKED_BACK:
                 looked_back += 1
@@ -165,7 +172,7 @@ class BystanderReader:
                 block_number=block,
                 root_before=at_first[group],
                 root=root,
-                others_before=tuple(pair[0] for pair in pairs),
+                others_before=tuple(pair[0] for pair in pairs[group]),
                 others=others,
                 older=older,
             )
@@ -180,27 +187,41 @@ class BystanderReader:
         return seen is not None and not seen.exists
 
     async def _newest(
-        self,
-        watcher: ChainWatcher,
-        group: str,
-        witnesses: Sequence[str],
-        root: str,
-        others: tuple[str, ...],
-        last: int,
-    ) -> tuple[str, tuple[str, ...], int]:
-        """Read a group that looks rolled back at the nodes' newest block, where that is beyond the proof's last.
+        self, watcher: ChainWatcher, witnesses: Mapping[str, Sequence[str]], shown: Mapping[str, _Look]
+    ) -> dict[str, _Look]:
+        """Read groups that look rolled back at the nodes' newest block, where that is beyond the proof's last.
 
         A replay since may have rewritten what the node shows of the past
-        (docs/besu.md#how-replay-damages-other-groups).
+        (docs/besu.md#how-replay-damages-other-groups). Where no witness answers any more, what it showed before counts:
+        it may be of a member of no group but that one, whose silence must not hold up this one.
         """
-        seen_by = [self._fleet.named(name) for name in witnesses]
-        heads = [host.head.number for host in (watcher, *seen_by) if host.head is not None]
-        block = min(heads, default=last)
-        if block <= last:
-            return root, others, last
-        root = (await self._roots(watcher, [group], block))[group]
-        answers = await asyncio.gather(*(self._roots(witness, [group], block) for witness in seen_by))
-        return root, tuple(answer[group] for answer in answers if answer[group]), block
+        blocks: dict[str, int] = {}
+        asked: dict[tuple[str, int], list[str]] = {}
+        for group, names in witnesses.items():
+            heads = [host.head.number for host in (watcher, *map(self._fleet.named, names)) if host.head is not None]
+            block = min(heads, default=0)
+            if block > shown[group][2]:
+                blocks[group] = block
+                for name in names:
+                    asked.setdefault((name, block), []).append(group)
+        # All at once: one that takes its time with each group would keep the proof for as long as all of them take.
+        answers = await asyncio.gather(*(self._answered(name, some, block) for (name, block), some in asked.items()))
+        said = dict(zip(asked, answers, strict=True))
+        found = {}
+        for group, block in blocks.items():
+            others = tuple(root for name in witnesses[group] if (root := said[name, block].get(group)))
+            if others or not shown[group][1]:
+                alike = [one for one, number in blocks.items() if number == block]
+                found[group] = (await self._roots(watcher, alike, block))[group], others, block
+        return found
+
+    async def _answered(self, name: str, groups: Sequence[str], block_number: int) -> Mapping[str, str]:
+        """Return what a witness shows of groups; nothing when it is late, or away: then it is none."""
+        try:
+            async with asyncio.timeout(WITNESS_SECONDS):
+                return await self._roots(self._fleet.named(name), groups, block_number)
+        except (NodeError, TimeoutError):
+            return {}
 
     def _witnesses(self, watcher: ChainWatcher, listing: _Listing, group: str, added: tuple[str, ...]) -> list[str]:
         """Names of other members' nodes; those that the same addition made replay come last."""
@@ -228,14 +249,10 @@ class BystanderReader:
     async def _both(
         self, name: str, groups: Sequence[str], before: int, last: int
     ) -> dict[tuple[str, str], tuple[str, str]]:
-        watcher = self._fleet.named(name)
-        try:
-            first, final = await asyncio.gather(
-                self._roots(watcher, groups, before), self._roots(watcher, groups, last)
-            )
-        except NodeError:
-            return {}  # late, or away: then it is no witness
-        return {(name, group): (first[group], final[group]) for group in groups if first[group] and final[group]}
+        first, final = await asyncio.gather(self._answered(name, groups, before), self._answered(name, groups, last))
+        return {
+            (name, group): (first[group], final[group]) for group in groups if first.get(group) and final.get(group)
+        }
 
     async def _older(self, watcher: ChainWatcher, group: str, before: int, root: str) -> tuple[str, ...]:
         views = await watcher.node.roots(group, range(max(before - OLDER_BLOCKS, 0), before))

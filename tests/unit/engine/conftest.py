@@ -23,6 +23,7 @@ from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
 from orchestrator.engine.lanes.worker import Worker
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.records import newest_success
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules
@@ -89,6 +90,7 @@ class Rig:
             ),
             observer=observer,
             locks=store.locks,
+            succeeded=partial(newest_success, store),
         )
         worker = Worker(store, executor, leases, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
         lanes = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(minutes=20))

@@ -1,9 +1,11 @@
 """Handing out marker accounts, on the fake network."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
+from orchestrator.engine.attempts import marker_accounts
 from orchestrator.engine.attempts.marker_accounts import PATIENCE_BLOCKS, AccountPool
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import NodeError
@@ -176,3 +178,109 @@ async def test_a_node_that_does_not_tell_an_accounts_count_holds_up_its_own_lane
     never.set()
     assert {type(one) for one in await asyncio.gather(*held_up, return_exceptions=True)} == {NodeError}
     assert asked == ["x"], "one time-out for all who waited"
+
+
+class Three:
+    """Three nodes of one chain, which count alike what accounts have in its blocks."""
+
+    def __init__(self) -> None:
+        self.network = FakeNetwork()
+        self.counts: dict[str, int] = {}
+        self.nodes = [FakeNode(self.network, f"node-{key}", key) for key in "abc"]
+        self.watchers = [ChainWatcher(node, JumpingClock()) for node in self.nodes]
+        for node in self.nodes:
+            self.shows(node, self.counts)
+
+    def shows(self, node: FakeNode, counts: Mapping[str, int], otherwise: int = 0) -> None:
+        async def account_nonce(account: str, block_number: int | None = None) -> int:
+            return counts.get(account, otherwise)
+
+        node.account_nonce = account_nonce  # type: ignore[method-assign] # the fake network has no accounts
+
+    async def mine(self, *accounts: str) -> None:
+        for account in accounts:
+            self.counts[account] = self.counts.get(account, 0) + 1
+        self.network.mine()
+        for watcher in self.watchers:
+            await watcher.refresh()
+
+
+async def test_a_node_that_overstates_an_account_takes_it_from_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believed it would give away a nonce beyond all others, and no lane could ever use the account again."""
+    monkeypatch.setattr(marker_accounts, "SILENCE_SECONDS", 0.01)
+    three = Three()
+    await three.mine()
+    three.shows(three.nodes[2], {}, otherwise=2**40)
+    pool = AccountPool(["x"], Ledger(), three.watchers)
+    with pytest.raises(NodeError):
+        await pool.take(three.watchers[2], "1", urgent=False)
+    assert (await pool.take(three.watchers[0], "2", urgent=False)).account_nonce == 0
+
+
+async def test_a_node_that_calls_an_account_free_too_early_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two markers of one account in a block would close the block's groups, which that node need not be in."""
+    monkeypatch.setattr(marker_accounts, "SILENCE_SECONDS", 0.01)
+    three = Three()
+    await three.mine()
+    pool = AccountPool(["x"], Ledger(), three.watchers)
+    await pool.take(three.watchers[0], "1", urgent=False)
+    three.shows(three.nodes[2], {"x": 1})
+    with pytest.raises(NodeError):
+        await pool.take(three.watchers[2], "2", urgent=False)
+    await three.mine("x")
+    assert (await pool.take(three.watchers[2], "3", urgent=False)).account_nonce == 1
+
+
+async def test_one_node_that_counts_nothing_or_hangs_contradicts_nobody() -> None:
+    """A second one that has the block is enough, however many do not."""
+    three = Three()
+    await three.mine("x")
+
+    async def hangs(account: str, block_number: int | None = None) -> int:
+        raise AssertionError(await asyncio.Event().wait(), account, block_number)
+
+    three.nodes[2].account_nonce = hangs  # type: ignore[method-assign] # it answers for its head and for nothing else
+    pool = AccountPool(["x", "y"], Ledger(), three.watchers)
+    async with asyncio.timeout(marker_accounts.CONFIRM_SECONDS / 2):
+        assert (await pool.take(three.watchers[0], "1", urgent=False)).account_nonce == 1
+    three.shows(three.nodes[2], {})
+    assert (await pool.take(three.watchers[1], "2", urgent=False)).account == "y"
+
+
+async def test_a_second_node_that_is_a_moment_late_is_waited_for() -> None:
+    """The block that frees an account comes to one node before the other: that costs no further block."""
+    three = Three()
+    await three.mine()
+    pool = AccountPool(["x"], Ledger(), three.watchers)
+    await pool.take(three.watchers[0], "1", urgent=False)
+    old = dict(three.counts)
+    three.shows(three.nodes[1], old)
+    three.shows(three.nodes[2], {})
+    three.counts["x"] = 1
+    three.network.mine()
+    await three.watchers[0].refresh()
+    taking = asyncio.create_task(pool.take(three.watchers[0], "2", urgent=False))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not taking.done()
+    old["x"] = 1
+    await three.watchers[1].refresh()
+    async with asyncio.timeout(5):
+        assert (await taking).account_nonce == 1
+
+
+async def test_an_urgent_attempt_whose_node_shows_no_free_account_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A group that is locked through such a node would else keep all other groups from being locked."""
+    monkeypatch.setattr(marker_accounts, "GIVE_WAY_SECONDS", 0.02)
+    three = Three()
+    await three.mine("x")
+    three.shows(three.nodes[2], {}, otherwise=-1)
+    pool = AccountPool(["x"], Ledger(), three.watchers)
+    urgent = asyncio.create_task(pool.take(three.watchers[2], "1", urgent=True))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert (await pool.take(three.watchers[0], "2", urgent=False)).account_nonce == 1
+    urgent.cancel()
+    await asyncio.gather(urgent, return_exceptions=True)

@@ -1,9 +1,11 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports.nodes import NodeError, Said
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import State, Verdict
@@ -32,6 +34,17 @@ async def test_a_member_is_added_by_lock_and_add_and_proven(rig: Rig) -> None:
     assert actions(rig) == ["create", "lock", "add"]
     assert {entry.verdict for entry in change.progress} == {Verdict.IN_SYNC}
     assert not rig.network.groups[GROUP].locked
+
+
+async def test_a_groups_members_are_known_again_after_a_restart(rig: Rig) -> None:
+    """By the newest change that succeeded in it: else a node that shows it as its own might be believed at first."""
+    await rig.group_of("a", "b")
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    again = Fleet(rig.fleet.watchers)
+    executor = replace(rig.executor, sending=replace(rig.executor.sending, fleet=again))
+    assert not again.knows(GROUP)
+    await executor._recall_members(change)
+    assert again._members[GROUP] == {key("a"), key("b"), key("c")}
 
 
 async def test_adds_that_wait_together_share_one_lock(rig: Rig) -> None:

@@ -138,6 +138,58 @@ async def test_a_group_is_not_changed_through_who_only_says_that_it_has_it(
     assert (sender.watcher.node.name, sender.view.participants) == ("a", ("A", "B"))
 
 
+@pytest.mark.parametrize("asked_before", [True, False])
+async def test_while_a_member_is_slow_no_stranger_is_believed(
+    network: FakeNetwork, claimed: Fleet, monkeypatch: pytest.MonkeyPatch, asked_before: bool
+) -> None:
+    """A node that shows another's group as its own does not get its changes by answering first: they would fail."""
+    monkeypatch.setattr(fleet_module, "LOOK_SECONDS", 0.02)
+    network.groups[GROUP].participants = ("A",)
+    liar, member, _ = (watcher.node for watcher in claimed.watchers)
+    assert isinstance(liar, ClaimingNode)
+    assert isinstance(member, FakeNode)
+    await known_heads(network, claimed)
+    if asked_before:
+        liar.claimed = ("A",)
+        await claimed.sender_for(GROUP, (), ())
+    else:
+        claimed.remember_members(GROUP, ["A"])
+    liar.claimed = ("L",)
+    usual, late = member.root_if_any, 0.2
+
+    async def slow(group: str, number: int) -> GroupView:
+        await asyncio.sleep(late)
+        return await usual(group, number)
+
+    monkeypatch.setattr(member, "root_if_any", slow)
+    whole = member.view
+
+    async def slow_view(group: str, number: int) -> GroupView:
+        await asyncio.sleep(late)
+        return await whole(group, number)
+
+    monkeypatch.setattr(member, "view", slow_view)
+    async with asyncio.timeout(SECONDS):
+        assert (await claimed.sender_for(GROUP, (), ())).watcher.node is member
+    member.down = True
+    with pytest.raises(NodeError):
+        await claimed.sender_for(GROUP, (), ())
+
+
+async def test_who_came_into_a_group_since_it_was_seen_last_is_sent_through(network: FakeNetwork) -> None:
+    """Others may change members: a new one is believed when all that were members answer, whoever else does not."""
+    nodes = [FakeNode(network, key.lower(), key) for key in "ABC"]
+    nodes[2].down = True
+    network.groups[GROUP] = Group(owner="0xo", participants=("B",))
+    fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in nodes])
+    network.mine(5)
+    for watcher in fleet.watchers[:2]:
+        await watcher.refresh()
+    fleet.remember_members(GROUP, ["A"])
+    assert (await fleet.sender_for(GROUP, (), ())).watcher.node.name == "b"
+    assert fleet.knows(GROUP)
+
+
 async def test_who_shall_not_be_in_a_new_group_does_not_say_that_there_is_one(
     network: FakeNetwork, claimed: Fleet
 ) -> None:

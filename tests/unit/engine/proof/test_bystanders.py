@@ -163,6 +163,84 @@ async def test_a_past_that_was_rewritten_is_no_rollback(group: str) -> None:
     assert was_rolled_back(told(await again.read(last))[group]), "one that lasts is"
 
 
+async def test_a_witness_that_falls_silent_after_a_lie_holds_up_no_proof() -> None:
+    """Whoever has a group with the new member could else hold up each of its additions, to groups that it is not in."""
+    added = Added()
+    last = added.network.head.number
+    added.network.mine(3)
+    node, usual, asked = added.nodes["b"], added.nodes["b"].roots_of, list[tuple[str, ...]]()
+
+    async def lies(privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        asked.append(tuple(privacy_group_ids))
+        if block_number > last:
+            raise NodeError(Reason(slug="node_unreachable"), Said.NOT_KNOWN)
+        views = await usual(privacy_group_ids, block_number)
+        return tuple(replace(view, state_root="0xlie") for view in views) if block_number == last else views
+
+    node.roots_of = lies  # type: ignore[method-assign] # a lie that looks like a rollback, and then no answer
+    found = told(await added.read(last))["x"]
+    assert (found.others, found.block_number) == (("0xlie",), last), "what it said before counts"
+    assert not was_rolled_back(found)
+    assert len(asked) == 3
+
+
+async def test_a_witness_that_shows_no_group_leaves_the_newest_block_to_the_node_itself() -> None:
+    """It delivers heads and answers nothing else: what the new member's node shows now decides."""
+    added = Added()
+    last = added.network.head.number
+    added.network.mine(3)
+    added.falls_back("x", to=2, until=last)
+
+    async def refuses(privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        raise NodeError(Reason(slug="node_unreachable"), Said.NOT_KNOWN)
+
+    added.nodes["b"].roots_of = refuses  # type: ignore[method-assign] # it keeps to itself what groups were
+    found = told(await added.read(last))["x"]
+    assert (found.others, found.block_number) == ((), added.network.head.number)
+    assert not was_rolled_back(found)
+
+
+async def test_a_slow_witness_is_asked_about_all_groups_at_once() -> None:
+    """Who makes a hundred groups with the new member in them does not make its proofs wait a hundred times."""
+    added = Added()
+    more = [f"x{number}" for number in range(20)]
+    added.network.groups |= {name: Group(owner="0xo", participants=("b", "c")) for name in more}
+    for name in more:
+        added.network.write(name)
+    added.network.mine()
+    effect = Effect(block_number=added.network.head.number, block_hash="", view=GroupView(block_number=0, exists=True))
+    added.network.mine(2)
+    last = added.network.head.number
+    added.network.mine(3)
+    node, usual, asked = added.nodes["b"], added.nodes["b"].roots_of, list[int]()
+
+    async def lies(privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        asked.append(block_number)
+        views = await usual(privacy_group_ids, block_number)
+        return tuple(replace(view, state_root="0xlie") for view in views) if block_number >= last else views
+
+    node.roots_of = lies  # type: ignore[method-assign] # each of its groups looks rolled back
+    for watcher in added.fleet.watchers:
+        await watcher.refresh()
+    found = told(await added.reader.read(added.change(), effect, last))
+    assert set(more) <= set(found)
+    assert sorted(asked) == [effect.block_number - 1, last, added.network.head.number]
+
+
+async def test_a_witness_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tries and single questions it may take time for: its groups are of no concern to this one."""
+    added = Added()
+    monkeypatch.setattr(bystanders, "WITNESS_SECONDS", 0.01)
+
+    async def hangs(privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    added.nodes["b"].roots_of = hangs  # type: ignore[method-assign] # it delivers heads and answers nothing else
+    async with asyncio.timeout(5):
+        assert told(await added.read())["x"].others == ()
+
+
 async def test_who_waits_behind_a_question_that_fails_does_not_ask_again() -> None:
     """A node that hangs costs twenty proofs that end together one time-out, not one after the other; later ones ask."""
     added = Added()
