@@ -141,6 +141,9 @@ class Replica:
                 additions=AdditionsUnderWay(
                     partial(store.changes, UNDER_WAY),
                     ReplayRules(block_period=timedelta(seconds=world.profile.block_seconds)),
+                    fleet,
+                    clock,
+                    world.profile.confirmations,
                 ),
                 doubts=doubts_of(
                     fleet, accounts, ManagementCodec(), new_id, BundleSizes(ReplayWork(histories).of_group).of_group

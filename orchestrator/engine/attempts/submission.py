@@ -151,7 +151,7 @@ class Sending:
             self.bundling.remember(watcher.node.name, change.privacy_group_id, seconds)
             # A block that came meanwhile may be one that the node replays a group for: its record ends before.
             newer = any(node.head is not None and node.head.number > head.number for node in self.fleet.watchers)
-            reason = await self.additions.replaying(change, watcher.node.name) if newer else None
+            reason = await self.additions.replaying(change, watcher.node.name, head.number) if newer else None
             if reason is not None:
                 return Hindered(reason=reason)
         attempt = replace(attempt, marker=self.markers.make(payload_key, traits.chain_id, account))

@@ -99,7 +99,7 @@ def precedence(change: Change, others: Iterable[Change], rules: ReplayRules) -> 
     for other in others:
         # Who only holds a lock is no obstacle here: it looks at the others after it has stored its own addition, and
         # sees this one.
-        if other.change_id == change.change_id or not other.leads or not _may_replay(other):
+        if other.change_id == change.change_id or not other.leads or not may_replay(other):
             continue
         reason = busy(mine, (other,), rules)
         if reason is not None:
@@ -135,7 +135,7 @@ def bundling_obstacle(change_id: str, node: str, others: Iterable[Change]) -> Re
         others: The changes in a state of `ADDS`, as they are stored.
     """
     for other in others:
-        replays = other.change_id != change_id and other.leads and _may_replay(other)
+        replays = other.change_id != change_id and other.leads and may_replay(other)
         if replays and any(addition.node == node for addition in _left_to_replay(other)):
             detail = (
                 f"node {node}, through which the addition goes, replays a group; change {other.change_id} is under way"
@@ -144,7 +144,12 @@ def bundling_obstacle(change_id: str, node: str, others: Iterable[Change]) -> Re
     return None
 
 
-def _may_replay(other: Change) -> bool:
+def may_replay(other: Change) -> bool:
+    """Return whether an addition is signed, or was sent, that may make nodes replay; else a change only holds a lock.
+
+    Args:
+        other: A change in a state of `ADDS`, as it is stored.
+    """
     attempt = other.attempt
     # Also one that is to be burnt: until that is mined its marker may be, and the node would replay.
     adds = attempt is not None and attempt.live and attempt.action is Action.ADD

@@ -71,7 +71,11 @@ class Rig:
                 contract=FakeContract(),
                 forecaster=self.forecaster,
                 additions=AdditionsUnderWay(
-                    partial(store.changes, UNDER_WAY), ReplayRules(block_period=timedelta(seconds=2))
+                    partial(store.changes, UNDER_WAY),
+                    ReplayRules(block_period=timedelta(seconds=2)),
+                    self.fleet,
+                    clock,
+                    confirmations,
                 ),
                 doubts=doubts_of(
                     self.fleet,
