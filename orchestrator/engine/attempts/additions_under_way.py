@@ -1,7 +1,12 @@
-"""Additions of all lanes and replicas that may make one node replay at the same time."""
+"""Additions of all lanes and replicas that may make one node replay at the same time.
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+How far another lane's addition is, that lane was told by its own group's nodes, of which each may lie. So who has to
+wait for it asks the node that would replay both: when that has imported the block that decided the other's marker, the
+other one is over for it.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.bounded_dicts import BoundedDict
@@ -10,17 +15,15 @@ from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.engine.ports.records import ChangeFilter
 from orchestrator.membership.attempt import Action
-from orchestrator.membership.facts import Fact, GaveWay, Hindered
 from orchestrator.membership.forecast.schedule import (
     ADDS,
-    Obstacle,
+    Precedence,
     ReplayRules,
     additions_of,
-    gives_way,
+    bundling_obstacle,
+    busy,
     may_replay,
-    obstacles,
-    obstacles_at_the_end,
-    obstacles_to_bundling,
+    precedence,
 )
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change
@@ -30,12 +33,12 @@ from orchestrator.shared_reads import SharedReads
 UNDER_WAY: Final = ChangeFilter(states=tuple(sorted(ADDS)))
 """The changes that an addition has to look at before it begins."""
 
-IN_LINE_BLOCKS: Final = 8
-"""How many block periods an addition stands in line behind another one before it asks the node itself. A lock and an
-addition take four to five; whoever is not done then may be held up by a node that this one's group has nothing to do
-with."""
+LOCK_PERIODS: Final = 10
+LEAST_LOCK: Final = timedelta(seconds=10)
+"""For so many block periods, and so long at the least, others wait for a change that only holds a lock. It looks at
+them before it sends its addition, so that nothing is risked then."""
 
-MOST_IN_LINE: Final = 10_000
+MOST_REMEMBERED: Final = 10_000
 
 
 class AdditionsUnderWay:
@@ -46,7 +49,7 @@ class AdditionsUnderWay:
         rules: How replays are kept apart.
         fleet: The nodes.
         clock: Time.
-        confirmations: How deep a block is for good.
+        confirmations: How many blocks below a node's head count as mined for good.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class AdditionsUnderWay:
         self._fleet = fleet
         self._clock = clock
         self._confirmations = confirmations
-        self._met: BoundedDict[tuple[str, int, bool], datetime] = BoundedDict(MOST_IN_LINE)
+        self._first_seen: BoundedDict[tuple[str, str, int], datetime] = BoundedDict(MOST_REMEMBERED)
         # A hundred additions at once would each read all hundred.
         self._shared = SharedReads(self._read)
 
@@ -78,61 +81,83 @@ class AdditionsUnderWay:
         mine = additions_of(change.change_id, change.privacy_group_id, forecast.replays)
         if not mine:
             return None
-        first = await self._first(obstacles(change, mine, await self._shared.of(None), self._rules))
-        return None if first is None else first.reason
+        for other in await self._shared.of(None):
+            reason = busy(mine, (other,), self._rules) if other.change_id != change.change_id else None
+            if reason is not None and not await self._is_over(other, {one.node for one in mine}):
+                return reason
+        return None
 
-    async def replaying(self, change: Change, node: str) -> Reason | None:
+    async def replaying(self, change: Change, node: str, head: int) -> Reason | None:
         """Return why what a node bundled while a block came may be torn.
+
+        Args:
+            change: The change whose addition the node is to send.
+            node: The node's name.
+            head: Its head, up to which it is known what it replayed.
 
         Raises:
             StoreError: The store does not answer.
         """
-        first = await self._first(obstacles_to_bundling(change, node, await self._shared.of(None)))
-        return None if first is None else first.reason
+        for other in await self._shared.of(None):
+            reason = bundling_obstacle(change.change_id, node, (other,))
+            if reason is not None and not await self._is_over(other, {node}, head):
+                return reason
+        return None
 
-    async def before(self, change: Change) -> Fact | None:
-        """Return why an addition that is signed and stored is not broadcast: another one goes first.
+    async def precedence(self, change: Change) -> Precedence | None:
+        """Return which addition goes before one that is signed and stored.
 
         Raises:
             StoreError: The store does not answer.
         """
         if change.plan is None or not change.plan.replays:
             return None
-        first = await self._first(obstacles_at_the_end(change, await self._shared.of(None), self._rules))
-        if first is None:
-            return None
-        return GaveWay(reason=first.reason) if gives_way(change, first.change) else Hindered(reason=first.reason)
-
-    async def _first(self, found: Iterable[Obstacle]) -> Obstacle | None:
-        for obstacle in found:
-            if not await self._is_over(obstacle):
-                return obstacle
+        nodes = {one.node for one in change.plan.replays if one.node is not None}
+        for other in await self._shared.of(None):
+            found = precedence(change, (other,), self._rules)
+            # What was replayed since the lock was not looked at when this one was signed.
+            if found is not None and not await self._is_over(other, nodes, change.lock_block or 0):
+                return found
         return None
 
-    async def _is_over(self, obstacle: Obstacle) -> bool:
-        """Whether an addition that has been in the way for long is none any more, by the word of the node that replays.
+    async def _is_over(self, other: Change, nodes: Collection[str], through: int | None = None) -> bool:
+        """Whether nodes say themselves that another addition is over for them, at a block that they have.
 
-        Its own lane may be held up by what another node says, or does not say, of its group.
+        Args:
+            other: The change that adds.
+            nodes: The nodes, by name, that this one is about.
+            through: The newest block that counts; None for each node's head.
         """
-        other = obstacle.change
-        moment = self._clock.now()
-        met = self._met.setdefault((other.change_id, other.tries, may_replay(other)), moment)
-        if moment - met < IN_LINE_BLOCKS * self._rules.block_period:
-            return False
-        # It has signed no addition. When it has, it looks at the others, and at the node anew.
         if not may_replay(other):
-            return True
-        watcher, attempt = self._fleet.named(obstacle.node), other.attempt
-        if watcher.head is None:
+            return self._has_stood(other)
+        replays = other.plan.replays if other.plan is not None else ()
+        both = {one.node for one in replays if one.node is not None} & set(nodes)
+        for node in sorted(both):
+            if not await self._has_decided(other, node, through):
+                return False
+        return True
+
+    async def _has_decided(self, other: Change, node: str, through: int | None) -> bool:
+        attempt = other.attempt
+        if attempt is None or attempt.action is not Action.ADD:
             return False
-        last = watcher.head.number - self._confirmations
         try:
-            if attempt is None or attempt.action is not Action.ADD or not attempt.pmt_hashes:
-                return other.effect is not None and other.effect.block_number <= last
+            watcher = self._fleet.named(node)
+            head = (await watcher.current()).number
+            last = min(head, head if through is None else through) - self._confirmations
+            if last < 0:
+                return False
+            # The marker's nonce, or what burnt it: either was imported, and with the marker what is to be replayed.
             if attempt.marker.ours:
-                # The account signs the marker and what burns it, under one nonce: one of both is in the node's blocks.
-                return await watcher.node.account_nonce(attempt.marker.account, last) > attempt.marker.account_nonce
-            outcomes = await watcher.node.outcomes(attempt.pmt_hashes)
+                used = await watcher.node.account_nonce(attempt.marker.account, last)
+                return used > attempt.marker.account_nonce
+            mined = [outcome.block_number for outcome in await watcher.node.outcomes(attempt.pmt_hashes)]
         except NodeError:
             return False
-        return any(outcome.block_number is not None and outcome.block_number <= last for outcome in outcomes)
+        return any(number is not None and number <= last for number in mined)
+
+    def _has_stood(self, other: Change) -> bool:
+        """Whether a change has only held its lock for long: its group's nodes may keep it from getting on."""
+        now, key = self._clock.now(), (other.change_id, other.state.value, other.tries)
+        first = self._first_seen.setdefault(key, now)
+        return now - first > max(LOCK_PERIODS * self._rules.block_period, LEAST_LOCK)

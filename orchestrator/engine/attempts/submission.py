@@ -26,6 +26,7 @@ from orchestrator.membership.facts import (
     AttemptSettled,
     AttemptSigned,
     Fact,
+    GaveWay,
     Hindered,
     SendFailed,
 )
@@ -150,7 +151,7 @@ class Sending:
             self.bundling.remember(watcher.node.name, change.privacy_group_id, seconds)
             # A block that came meanwhile may be one that the node replays a group for: its record ends before.
             newer = any(node.head is not None and node.head.number > head.number for node in self.fleet.watchers)
-            reason = await self.additions.replaying(change, watcher.node.name) if newer else None
+            reason = await self.additions.replaying(change, watcher.node.name, head.number) if newer else None
             if reason is not None:
                 return Hindered(reason=reason)
         attempt = replace(attempt, marker=self.markers.make(payload_key, traits.chain_id, account))
@@ -197,18 +198,25 @@ class Sending:
         # Nearer to its lock it does harm there (docs/besu.md#how-replay-damages-other-groups, 2).
         if command.after_block is not None:
             await self._reached(watcher, attempt.action, attempt.members, command.after_block)
+        fresh = True
         if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
             head = await watcher.current()
             # At the head at which it was distributed it was looked at.
-            if self.unmoved.take(attempt.node, change.privacy_group_id, change.account, head.block_hash) is None:
+            known = self.unmoved.take(attempt.node, change.privacy_group_id, change.account, head.block_hash)
+            fresh = known is not None
+            if not fresh:
                 moved = await moved_under_lock(watcher, change, head.number)
                 if moved is not None and not await is_mined(watcher, attempt):
                     return moved
         # Asked now that the attempt is stored: of two lanes that do so at the same time at least one sees the other.
         if attempt.action is Action.ADD and attempt.sent_block is None:
-            first = await self.additions.before(change)
+            first = await self.additions.precedence(change)
             if first is not None:
-                return first
+                return GaveWay(reason=first.reason) if first.yields else Hindered(reason=first.reason)
+            # Another one may have come to its end since this one was signed, and made the new member's node replay.
+            reason = None if fresh else (await self.forecaster.after_lock(change, await watcher.current())).reason
+            if reason is not None:
+                return Hindered(reason=reason)
         if not attempt.marker.ours:
             return await self._send_by_node(change, watcher, attempt)
         return await self._broadcast(watcher, attempt, widely=command.widely)

@@ -1,6 +1,6 @@
 """What may go on at the same time on one node: replays, re-additions and markers of one account."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -68,103 +68,92 @@ def additions_of(change_id: str, privacy_group_id: str, replays: Iterable[Expect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Obstacle:
-    """An addition under way that another one has to wait for.
+class Precedence:
+    """Another addition that goes first.
 
     Attributes:
-        change: Whose it is.
-        node: Name of the node that both would make replay, or that bundles while it replays.
-        reason: Why the other one waits.
+        reason: Why this one waits.
+        yields: This one gives way at once: the other one waits for it in turn, or was broadcast.
     """
 
-    change: Change
-    node: str
     reason: Reason
+    yields: bool
 
 
 ADDS: frozenset[State] = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING, State.REPLAYING})
 """States in which a change may make a node replay."""
 
 
-def obstacles(
-    change: Change, mine: Sequence[NodeAddition], others: Iterable[Change], rules: ReplayRules
-) -> Iterator[Obstacle]:
-    """Return what is in the way of an addition.
-
-    Args:
-        change: The change that is to add.
-        mine: What it would make nodes replay.
-        others: The changes in a state of `ADDS`, as they are stored.
-        rules: How replays are kept apart.
-    """
-    for other in _leading(change, others):
-        for addition in _left_to_replay(other):
-            reasons = (addition_obstacle(wanted, [addition], rules) for wanted in mine)
-            reason = next(filter(None, reasons), None)
-            if reason is not None:
-                yield Obstacle(change=other, node=addition.node, reason=reason)
-
-
-def obstacles_at_the_end(change: Change, others: Iterable[Change], rules: ReplayRules) -> Iterator[Obstacle]:
-    """Return what is in the way of an addition whose attempt is stored and about to be broadcast.
+def precedence(change: Change, others: Iterable[Change], rules: ReplayRules) -> Precedence | None:
+    """Return which addition under way goes before one whose attempt is stored and about to be broadcast.
 
     Each lane stores its attempt first and looks at the others' then, so that of two that begin at the same time at
-    least one sees the other.
+    least one sees the other. Both may: then the younger one gives way, and the older one waits until it has. For one
+    that was broadcast each gives way: behind its replay nothing holds that was forecast before.
 
     Args:
         change: The change, its addition signed.
-        others: As of `obstacles`.
+        others: The changes in a state of `ADDS`, as they are stored.
         rules: How replays are kept apart.
     """
-    # Who only holds a lock is no obstacle here: it looks at the others after it has stored its own addition, and sees
-    # this one.
-    return obstacles(change, _left_to_replay(change), filter(may_replay, others), rules)
+    mine = _left_to_replay(change)
+    for other in others:
+        # Who only holds a lock is no obstacle here: it looks at the others after it has stored its own addition, and
+        # sees this one.
+        if other.change_id == change.change_id or not other.leads or not may_replay(other):
+            continue
+        reason = busy(mine, (other,), rules)
+        if reason is not None:
+            # Ids are ordered by age, so that both lanes come to the same end without speaking to each other.
+            sent = other.state is State.REPLAYING or other.in_flight is not None
+            return Precedence(reason=reason, yields=sent or other.change_id < change.change_id)
+    return None
 
 
-def obstacles_to_bundling(change: Change, node: str, others: Iterable[Change]) -> Iterator[Obstacle]:
+def busy(mine: Sequence[NodeAddition], others: Iterable[Change], rules: ReplayRules) -> Reason | None:
+    """Return why a change should not lock its group yet: another addition to the same node is on its way.
+
+    Args:
+        mine: What the change would make nodes replay.
+        others: The changes in a state of `ADDS`, as they are stored.
+        rules: How replays are kept apart.
+    """
+    # Followers' replays are in the lead's plan already.
+    ahead = tuple(addition for other in others if other.leads for addition in _left_to_replay(other))
+    return next(filter(None, (addition_obstacle(addition, ahead, rules) for addition in mine)), None)
+
+
+def bundling_obstacle(change_id: str, node: str, others: Iterable[Change]) -> Reason | None:
     """Return why what a node bundled while a block came is not to be used: it may replay another group for that block.
 
     A replay makes the maps anew that a bundle is collected through (docs/besu.md#torn-bundles). What a node replayed
     is known of the blocks that it has imported; while it is at it, it answers as before.
 
     Args:
-        change: The change whose addition the node is to send.
+        change_id: The change whose addition the node is to send.
         node: The node's name.
-        others: As of `obstacles`.
+        others: The changes in a state of `ADDS`, as they are stored.
     """
-    for other in _leading(change, filter(may_replay, others)):
-        if any(addition.node == node for addition in _left_to_replay(other)):
+    for other in others:
+        replays = other.change_id != change_id and other.leads and may_replay(other)
+        if replays and any(addition.node == node for addition in _left_to_replay(other)):
             detail = (
                 f"node {node}, through which the addition goes, replays a group; change {other.change_id} is under way"
             )
-            yield Obstacle(change=other, node=node, reason=Reason(slug="newcomer_busy", detail=detail))
+            return Reason(slug="newcomer_busy", detail=detail)
+    return None
 
 
-def gives_way(change: Change, other: Change) -> bool:
-    """Return whether an addition that is about to be broadcast is taken back for another one that is in its way.
-
-    What was forecast for it holds no longer once the other one has made the node replay, so it does not wait for that
-    with its addition signed. Of two that were not broadcast the older goes on, once the younger one has given way: ids
-    are ordered by age, and both lanes come to the same end without speaking to each other.
+def may_replay(other: Change) -> bool:
+    """Return whether an addition is signed, or was sent, that may make nodes replay; else a change only holds a lock.
 
     Args:
-        change: The change, its addition signed.
-        other: The one in its way.
+        other: A change in a state of `ADDS`, as it is stored.
     """
-    return other.state is State.REPLAYING or other.in_flight is not None or other.change_id < change.change_id
-
-
-def may_replay(change: Change) -> bool:
-    """Return whether a change's addition may make a node replay at any time: it is signed, or mined."""
-    attempt = change.attempt
+    attempt = other.attempt
     # Also one that is to be burnt: until that is mined its marker may be, and the node would replay.
     adds = attempt is not None and attempt.live and attempt.action is Action.ADD
-    return adds or change.state is State.REPLAYING
-
-
-def _leading(change: Change, others: Iterable[Change]) -> Iterator[Change]:
-    # Followers' replays are in the lead's plan already.
-    return (other for other in others if other.leads and other.change_id != change.change_id)
+    return adds or other.state is State.REPLAYING
 
 
 def _left_to_replay(change: Change) -> tuple[NodeAddition, ...]:

@@ -27,8 +27,9 @@ async def test_a_bundle_that_a_replay_may_have_torn_is_made_anew(rig: "Rig", mon
                 await rig.fleet.named("b").refresh()
         return await takes(raw, from_block)
 
-    async def replays(_: AdditionsUnderWay, change: Change, node: str) -> Reason | None:
+    async def replays(_: AdditionsUnderWay, change: Change, node: str, head: int) -> Reason | None:
         assert (change.state, node) == (State.ADDING, "a")
+        assert head < rig.network.head.number, "what it replayed is known up to the head of before"
         return Reason(slug="newcomer_busy", detail="another change") if made == 1 else None
 
     rig.nodes["a"].distribute = distribute  # type: ignore[method-assign] # a block comes meanwhile
