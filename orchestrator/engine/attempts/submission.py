@@ -198,13 +198,12 @@ class Sending:
         # Nearer to its lock it does harm there (docs/besu.md#how-replay-damages-other-groups, 2).
         if command.after_block is not None:
             await self._reached(watcher, attempt.action, attempt.members, command.after_block)
-        fresh = True
+        newer: Head | None = None
         if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
             head = await watcher.current()
             # At the head at which it was distributed it was looked at.
-            known = self.unmoved.take(attempt.node, change.privacy_group_id, change.account, head.block_hash)
-            fresh = known is not None
-            if not fresh:
+            if self.unmoved.take(attempt.node, change.privacy_group_id, change.account, head.block_hash) is None:
+                newer = head
                 moved = await moved_under_lock(watcher, change, head.number)
                 if moved is not None and not await is_mined(watcher, attempt):
                     return moved
@@ -214,7 +213,7 @@ class Sending:
             if first is not None:
                 return GaveWay(reason=first.reason) if first.yields else Hindered(reason=first.reason)
             # Another one may have come to its end since this one was signed, and made the new member's node replay.
-            reason = None if fresh else (await self.forecaster.after_lock(change, await watcher.current())).reason
+            reason = (await self.forecaster.after_lock(change, newer)).reason if newer is not None else None
             if reason is not None:
                 return Hindered(reason=reason)
         if not attempt.marker.ours:
