@@ -4,10 +4,11 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 from orchestrator.engine.history.branches import BranchWatch, holds_through
-from orchestrator.engine.history.changes import Bounds, scan_changes, split_changes
+from orchestrator.engine.history.changes import ROOTS_AT_ONCE, Bounds, scan_changes, split_changes
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.ports import HistoryStore, KeptBlocks, Mark
 from orchestrator.engine.history.work import Work, work_in
@@ -154,11 +155,13 @@ class GroupHistories:
         return KeptBlocks(blocks=kept.blocks, mark=mark)
 
     async def _on_branch(self, privacy_group_id: str, kept: KeptBlocks, watcher: ChainWatcher) -> KeptBlocks:
-        """Drop what is of a branch that the chain has left."""
+        """Drop what is of a branch that the chain has left, and all that no member of the group ever showed."""
         if kept.mark is None:
             return kept
         hashes = [(block.number, block.block_hash) for block in reversed(kept.blocks)]
         through = await holds_through(watcher, [(kept.mark.number, kept.mark.block_hash), *hashes])
+        if through is not None:
+            through = await _shown_through(watcher, privacy_group_id, kept, through)
         if through == kept.mark.number:
             return kept
         blocks = tuple(block for block in kept.blocks if block.number <= (through or 0))
@@ -176,3 +179,29 @@ class GroupHistories:
         while len(self._groups) > REMEMBERED_GROUPS:
             self._groups.popitem(last=False)
         return group
+
+
+async def _shown_through(watcher: ChainWatcher, privacy_group_id: str, kept: KeptBlocks, through: int) -> int | None:
+    """Return the newest block through which kept blocks are a member's node's own; None when none of them is.
+
+    An audit may have read the group on a node that only said that it had it: that one can't know a state of it.
+
+    Args:
+        watcher: The member's node.
+        privacy_group_id: The group.
+        kept: The blocks.
+        through: Where they leave the node's chain.
+
+    Raises:
+        NodeError: It does not answer.
+    """
+    head = (await watcher.current()).number
+    blocks = [block for block in reversed(kept.blocks) if block.number <= min(through, head)]
+    # The newest first: mostly the node shows it, and all before it with it.
+    for start, end in pairwise([0, *range(1, len(blocks), ROOTS_AT_ONCE), len(blocks)]):
+        some = blocks[start:end]
+        views = await watcher.node.roots(privacy_group_id, [block.number for block in some]) if some else ()
+        for block, view in zip(some, views, strict=True):
+            if view.state_root == block.state_root:
+                return through if block is blocks[0] else block.number
+    return None if blocks else through

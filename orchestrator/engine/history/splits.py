@@ -1,7 +1,7 @@
 """Reading what a cure rests on: which nodes executed a stale addition, which refused it, and where those went on."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
@@ -24,14 +24,10 @@ async def split_before(fleet: Fleet, change: Change) -> Split | None:
     """
     if change.repair is None or not change.repair.stale_pmt:
         return None
-    pmt_hash, group = change.repair.stale_pmt, change.privacy_group_id
-    said = await asyncio.gather(*(_witness(watcher, group, pmt_hash) for watcher in fleet.watchers))
-    unseen = {
-        watcher.node.name: one.reason.detail
-        for watcher, one in zip(fleet.watchers, said, strict=True)
-        if isinstance(one, NodeError)
-    }
-    witnesses = [one for one in said if isinstance(one, Witness)]
+    pmt_hash = change.repair.stale_pmt
+    said = await _of_members(fleet, change.privacy_group_id, change.members, pmt_hash)
+    unseen = {watcher.node.name: one.reason.detail for watcher, one in said.items() if isinstance(one, NodeError)}
+    witnesses = [one for one in said.values() if isinstance(one, Witness)]
     found = split_of(pmt_hash, change.members, witnesses, unseen)
     if isinstance(found, Reason):
         raise NodeError(found)
@@ -74,6 +70,26 @@ async def _executing(watcher: ChainWatcher, numbers: Sequence[int]) -> list[int]
         if markers and any(outcome.executed for outcome in await watcher.node.outcomes(markers)):
             found.append(block.number)
     return found
+
+
+async def _of_members(
+    fleet: Fleet, privacy_group_id: str, members: Iterable[str], pmt_hash: str
+) -> dict[ChainWatcher, Witness | NodeError]:
+    """Ask the nodes of the members that are named, then of those whom they list, and so on.
+
+    Nobody else: any node can say that it executed what it never saw, or that it refused it.
+    """
+    said: dict[ChainWatcher, Witness | NodeError] = {}
+    keys = dict.fromkeys(members)
+    while True:
+        hosts = dict.fromkeys(watcher for key in keys if (watcher := fleet.hosting(key)) is not None)
+        asked = [watcher for watcher in hosts if watcher not in said]
+        if not asked:
+            return said
+        found = await asyncio.gather(*(_witness(watcher, privacy_group_id, pmt_hash) for watcher in asked))
+        said |= zip(asked, found, strict=True)
+        for one in found:
+            keys |= dict.fromkeys(one.participants if isinstance(one, Witness) else ())
 
 
 async def _witness(watcher: ChainWatcher, privacy_group_id: str, pmt_hash: str) -> Witness | NodeError:

@@ -62,6 +62,7 @@ class _Listing:
         members: By group.
         silent: Enclave keys of nodes that listed nothing; of groups that are known otherwise they may be members.
         late: Names of nodes that did not answer within a moment.
+        own: By node the groups that it listed itself.
         by_node: By node the groups that it is in.
         witnesses: By node and those who are added, the nodes that a group is compared with.
     """
@@ -70,15 +71,20 @@ class _Listing:
     members: dict[str, tuple[str, ...]]
     silent: tuple[str, ...] = ()
     late: set[str] = field(default_factory=set)
+    own: dict[str, set[str]] = field(default_factory=dict)
     by_node: dict[str, list[str]] = field(default_factory=dict)
     witnesses: dict[tuple[str, tuple[str, ...]], dict[str, list[str]]] = field(default_factory=dict)
 
     def of_node(self, watcher: ChainWatcher) -> list[str]:
-        """Return the groups of which a key of a node is a member, in an order that is always the same."""
+        """Return the groups of which a key of a node is a member, in an order that is always the same.
+
+        Those that it lists itself come first: others can list any number with its keys in them, and few are compared.
+        """
         if watcher.node.name not in self.by_node:
             keys = set(watcher.node.enclave_keys)
             of_node = (group for group, members in self.members.items() if not keys.isdisjoint(members))
-            self.by_node[watcher.node.name] = sorted(of_node)
+            own = self.own.get(watcher.node.name, ())
+            self.by_node[watcher.node.name] = sorted(of_node, key=lambda group: (group not in own, group))
         return self.by_node[watcher.node.name]
 
 
@@ -302,7 +308,10 @@ class BystanderReader:
             if silent:
                 for group in await self._known():
                     members_of.setdefault(group, silent)
-            self._listing = _Listing(head=head, members=members_of, silent=silent, late=late)
+            own: dict[str, set[str]] = {}
+            for watcher, key in keys:
+                own.setdefault(watcher.node.name, set()).update(answers[key] or ())
+            self._listing = _Listing(head=head, members=members_of, silent=silent, late=late, own=own)
             return self._listing
 
     async def _known(self) -> Sequence[str]:
@@ -320,6 +329,7 @@ async def _complete(listing: _Listing, watcher: ChainWatcher) -> None:
     """Wait for a new member's own node, which is late: what it alone lists would not be compared."""
     for key in watcher.node.enclave_keys:
         for group, members in (await _groups(watcher, key) or {}).items():
+            listing.own.setdefault(watcher.node.name, set()).add(group)
             if listing.members.get(group, listing.silent) == listing.silent:
                 listing.members[group] = members
     listing.late.discard(watcher.node.name)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.engine.history.forecaster import Question
+from orchestrator.engine.history.ports import Mark
 from orchestrator.engine.ports.nodes import Block, NodeError
+from orchestrator.membership.forecast.histories import GroupBlock
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook, Scope
 from orchestrator.store.stores.history_store import SqlHistoryStore
@@ -345,6 +347,26 @@ async def test_a_reorganisation_drops_what_was_of_the_other_branch(histories: Sq
     assert sum(node.blocks_read for node in scene.nodes.values()) == 3
     kept = (await histories.group_blocks("G")).blocks
     assert [block.block_hash for block in kept] == [chain.hash_of(1), chain.hash_of(3)]
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+async def test_what_an_audit_read_on_a_stranger_is_not_believed(histories: SqlHistoryStore, read_before: bool) -> None:
+    """A node that lists a group as its own may be where an audit read it: what no member shows refuses no addition."""
+    chain = a_group()
+    if read_before:
+        await Scene(chain, histories, "T", "S", "N").forecaster.forecast(ASKED)
+    chain.mine(accounts=("0xa", "0xa"))
+    chain.mine()
+    head = Mark(number=6, block_hash=chain.hash_of(6))
+    invented = GroupBlock(number=5, block_hash=chain.hash_of(5), state_root="0xinvented")
+    kept = await histories.group_blocks("G")
+    await histories.keep_group_blocks("G", 4, (invented,), head)
+    found = await Scene(chain, histories, "T", "S", "N").forecaster.forecast(ASKED)
+    assert found.reason is None
+    assert found.last_block == 3
+    blocks = (await histories.group_blocks("G")).blocks
+    assert [block.number for block in blocks] == [1, 3]
+    assert blocks[: len(kept.blocks)] == kept.blocks
 
 
 async def test_a_restart_reads_nothing_again(histories: SqlHistoryStore) -> None:

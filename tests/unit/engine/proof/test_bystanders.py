@@ -132,6 +132,20 @@ async def test_proofs_that_end_together_share_their_calls(monkeypatch: pytest.Mo
     assert (set(told(found)), found.left_out) == ({"alone"}, 1)
 
 
+async def test_groups_that_others_make_up_push_out_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node can list any number of groups with the new member in them; those that its own node lists are compared."""
+    added = Added()
+    monkeypatch.setattr(bystanders, "MOST_GROUPS", 3)
+    usual = added.nodes["b"].groups
+
+    async def made_up(enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        return {f"a{number}": ("b", "c") for number in range(10)} | dict(await usual(enclave_keys))
+
+    added.nodes["b"].groups = made_up  # type: ignore[method-assign] # it lists what nobody ever made
+    found = await added.read()
+    assert (set(told(found)), found.left_out) == ({"x", "alone"}, 9)
+
+
 async def test_a_witness_that_does_not_answer_is_none() -> None:
     """The new member's own node has to; without it nothing is told, and the proof waits."""
     added = Added()
