@@ -82,7 +82,7 @@ class GroupHistories:
             # What is kept was read from a chain that may have gone back since: blocks of the branch that it left are
             # dropped.
             if group.branches.may_have_left(watcher):
-                group.kept = await self._on_branch(privacy_group_id, group.kept, watcher)
+                group.kept = await self._on_branch(privacy_group_id, group.kept, watcher, first_hand=first_hand)
                 group.branches.settled(watcher)
             kept, fresh = await self._advance(
                 privacy_group_id, group.kept, watcher, head, first_hand=first_hand, shown=shown
@@ -154,13 +154,16 @@ class GroupHistories:
         await self._store.keep_group_blocks(privacy_group_id, through, (), mark)
         return KeptBlocks(blocks=kept.blocks, mark=mark)
 
-    async def _on_branch(self, privacy_group_id: str, kept: KeptBlocks, watcher: ChainWatcher) -> KeptBlocks:
-        """Drop what is of a branch that the chain has left, and all that no member of the group ever showed."""
+    async def _on_branch(
+        self, privacy_group_id: str, kept: KeptBlocks, watcher: ChainWatcher, *, first_hand: bool
+    ) -> KeptBlocks:
+        """Drop what is of a branch that the chain has left, and what a member that executed everything never showed."""
         if kept.mark is None:
             return kept
         hashes = [(block.number, block.block_hash) for block in reversed(kept.blocks)]
         through = await holds_through(watcher, [(kept.mark.number, kept.mark.block_hash), *hashes])
-        if through is not None:
+        # A node that has replayed may have fallen back, and show less than there is: to drop that would hide a danger.
+        if through is not None and first_hand:
             through = await _shown_through(watcher, privacy_group_id, kept, through)
         if through == kept.mark.number:
             return kept
