@@ -37,6 +37,7 @@ from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestEr
 from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RepairRequested, RetryRequested
 from orchestrator.membership.model import ACTION_OF, Change, State
 from orchestrator.membership.retry import (
+    FAILURES_BEFORE_WIDENING,
     LONGEST_DELAY_UNDER_LOCK,
     RENEW_AFTER_BLOCKS,
     WIDEN_AFTER_BLOCKS,
@@ -217,8 +218,9 @@ def _next_for_attempt(change: Change) -> Command:
     if not attempt.marker.ours:
         return _after_pause(change, Settle(attempt=attempt))
     seen = attempt.seen_block or attempt.sent_block
-    # The chain is the clock: where no blocks are made nothing is late.
-    if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS:
+    # The chain is the clock: where no blocks are made nothing is late. Where nobody tells of any, the node that took
+    # the marker may keep it, and with it the account that signed it.
+    if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS and change.failures < FAILURES_BEFORE_WIDENING:
         return _after_pause(change, Settle(attempt=attempt))
     # After twice as many blocks each time: the renewed one may have come to a pool that keeps it from blocks, too
     # (docs/besu.md#markers, 12).

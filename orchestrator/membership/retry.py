@@ -24,6 +24,9 @@ WIDEN_AFTER_BLOCKS = 2
 """A marker that is not mined after this many blocks is broadcast through every node at hand: one pool may keep it to
 itself, or have lost it."""
 
+FAILURES_BEFORE_WIDENING = 3
+"""How often in a row nobody may tell what became of a marker before it is broadcast through every node as well."""
+
 RENEW_AFTER_BLOCKS = 6
 """A marker that is not mined after this many blocks is signed again with one more gas: pools of 25.4.1 never offer one
 that came through a non-validator first (docs/besu.md#markers). The new one may meet the same fate, so it is signed

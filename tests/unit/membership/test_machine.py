@@ -19,7 +19,12 @@ from orchestrator.membership.machine import (
 )
 from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Change, State
 from orchestrator.membership.reasons.table import Reason
-from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS
+from orchestrator.membership.retry import (
+    FAILURES_BEFORE_WIDENING,
+    LOCK_WINDOW_BLOCKS,
+    RENEW_AFTER_BLOCKS,
+    WIDEN_AFTER_BLOCKS,
+)
 from orchestrator.membership.triage.signals import Signal
 from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import START
@@ -179,6 +184,18 @@ def test_a_marker_that_is_not_mined_goes_through_every_node() -> None:
     assert next_command(replace(LOCKING, attempt=waits)) == Settle(attempt=waits)
     due = sent(LOCK, seen_block=10 + WIDEN_AFTER_BLOCKS)
     assert next_command(replace(LOCKING, attempt=due)) == Send(attempt=due, widely=True)
+
+
+def test_a_marker_of_which_nobody_tells_goes_through_every_node() -> None:
+    """The node that took it may keep it to itself and say nothing: it would hold its account for ever."""
+    change = replace(LOCKING, attempt=sent(LOCK))
+    for failures, command in (
+        (FAILURES_BEFORE_WIDENING - 1, Settle(attempt=sent(LOCK))),
+        (FAILURES_BEFORE_WIDENING, Send(attempt=sent(LOCK), widely=True)),
+    ):
+        pause = next_command(replace(change, failures=failures))
+        assert isinstance(pause, Pause)
+        assert pause.then == command
 
 
 def test_a_marker_that_no_pool_offers_is_renewed_more_and_more_seldom() -> None:
