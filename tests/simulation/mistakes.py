@@ -14,6 +14,7 @@ from orchestrator.besu.client.own_markers import one_time_account
 from orchestrator.engine.attempts import broadcast as broadcasting
 from orchestrator.engine.attempts import settlement, submission
 from orchestrator.engine.attempts.marker_accounts import OneTimeAccounts
+from orchestrator.engine.attempts.submission import Sending
 from orchestrator.engine.intake.intake import Intake
 from orchestrator.engine.lanes import executor, worker
 from orchestrator.engine.lanes.executor import Executor
@@ -182,7 +183,9 @@ def group_not_looked_at() -> Planting:
     """An addition is signed and broadcast on the strength of its lock, whatever became of that."""
 
     return _all(
-        patch.object(submission, "moved_under_lock", _nothing), patch.object(settlement, "moved_under_lock", _nothing)
+        patch.object(submission, "moved_under_lock", _nothing),
+        patch.object(settlement, "moved_under_lock", _nothing),
+        patch.object(Sending, "_unsafe_since", _nothing),
     )
 
 

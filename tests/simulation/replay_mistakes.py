@@ -6,12 +6,10 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from orchestrator.engine.attempts import settlement
 from orchestrator.engine.attempts.submission import Sending
-from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import Head
 from orchestrator.membership import preflight
-from orchestrator.membership.facts import Fact, Surveyed
+from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.forecast import newcomers, outlook, senders
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts
@@ -24,10 +22,10 @@ Planting = contextlib.AbstractContextManager[Any]
 def lock_block_not_looked_at() -> Planting:
     """The forecast is asked before the lock only: the lock's own block is not looked at."""
 
-    async def wrong(_: Sending, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:
-        return await settlement.moved_under_lock(watcher, change, head.number)
+    async def wrong(_: Sending, change: Change, head: Head) -> None:
+        return None
 
-    return patch.object(Sending, "_before_adding", wrong)
+    return patch.object(Sending, "_unsafe_since", wrong)
 
 
 def accounts_not_counted() -> Planting:

@@ -175,6 +175,11 @@ class Sending:
             return moved
         group, left = change.privacy_group_id, (_plan(change).lock_nonce or 0) + 1
         self.unmoved.remember(watcher.node.name, group, change.account, head.block_hash, left)
+        return await self._unsafe_since(change, head)
+
+    async def _unsafe_since(self, change: Change, head: Head) -> Fact | None:
+        """Forecast anew, also behind a block that came since the addition was signed: another one may have come to its
+        end with it, and made the new member's node replay."""
         reason = (await self.forecaster.after_lock(change, head)).reason
         return None if reason is None else Hindered(reason=reason)
 
@@ -212,10 +217,9 @@ class Sending:
             first = await self.additions.precedence(change)
             if first is not None:
                 return GaveWay(reason=first.reason) if first.yields else Hindered(reason=first.reason)
-            # Another one may have come to its end since this one was signed, and made the new member's node replay.
-            reason = (await self.forecaster.after_lock(change, newer)).reason if newer is not None else None
-            if reason is not None:
-                return Hindered(reason=reason)
+            unsafe = await self._unsafe_since(change, newer) if newer is not None else None
+            if unsafe is not None:
+                return unsafe
         if not attempt.marker.ours:
             return await self._send_by_node(change, watcher, attempt)
         return await self._broadcast(watcher, attempt, widely=command.widely)

@@ -80,16 +80,17 @@ async def _of_members(
     Nobody else: any node can say that it executed what it never saw, or that it refused it.
     """
     said: dict[ChainWatcher, Witness | NodeError] = {}
-    keys = dict.fromkeys(members)
-    while True:
-        hosts = dict.fromkeys(watcher for key in keys if (watcher := fleet.hosting(key)) is not None)
-        asked = [watcher for watcher in hosts if watcher not in said]
-        if not asked:
-            return said
+    asked = _hosts(fleet, members)
+    while asked:
         found = await asyncio.gather(*(_witness(watcher, privacy_group_id, pmt_hash) for watcher in asked))
         said |= zip(asked, found, strict=True)
-        for one in found:
-            keys |= dict.fromkeys(one.participants if isinstance(one, Witness) else ())
+        listed = [key for one in found if isinstance(one, Witness) for key in one.participants]
+        asked = [watcher for watcher in _hosts(fleet, listed) if watcher not in said]
+    return said
+
+
+def _hosts(fleet: Fleet, keys: Iterable[str]) -> list[ChainWatcher]:
+    return list(dict.fromkeys(watcher for key in keys if (watcher := fleet.hosting(key)) is not None))
 
 
 async def _witness(watcher: ChainWatcher, privacy_group_id: str, pmt_hash: str) -> Witness | NodeError:
