@@ -80,7 +80,8 @@ class Ledger:
 
     Attributes:
         truth: What the blocks made of the groups.
-        harmed: Groups of which an addition by another client was mined on an older state: its sender fell back to that.
+        harmed: Groups of which an addition by another client was mined on an older state: its sender fell back to that;
+            and others of a new member whom another client added in the block behind its lock.
     """
 
     def __init__(self, world: World, store: Store) -> None:
@@ -243,7 +244,11 @@ class Ledger:
                 self._look_at(block, carrier, transaction)
             elif self.truth.outdates(transaction):
                 self.harmed.add(self.truth.group_of(transaction))
+            near = carrier is None and self.truth.is_near(block, transaction)
+            group, before = self.truth.group_of(transaction), self.truth.last(self.truth.group_of(transaction))
             self.truth.execute(block, transaction)
+            if near and before is not None:
+                self.harmed |= self.truth.beside(group, before)
 
     def _look_at(self, block: Block, carrier: Carrier, transaction: PublicTransaction) -> None:
         if carrier.block is not None:

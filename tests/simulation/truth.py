@@ -67,6 +67,24 @@ class Truth:
         last = self.last(self.group_of(transaction)) if isinstance(payload, HistoryPayload) else None
         return last is not None and isinstance(payload, HistoryPayload) and payload.records[-1].signed != last.signed
 
+    def is_near(self, block: Block, transaction: PublicTransaction) -> bool:
+        """Return whether a marker brings a history that ends in the block before: its replay takes of other groups what
+        they have there (docs/besu.md#how-replay-damages-other-groups, 2)."""
+        known = self.executed(self.group_of(transaction))
+        return transaction.history_key is not None and bool(known) and known[-1][0] == block.number - 1
+
+    def beside(self, privacy_group_id: str, before: ExecutedTransaction) -> set[str]:
+        """Return the other groups of the members that a group has since a transaction of its own."""
+        last = self.last(privacy_group_id)
+        new = set(last.state.contract.participants if last is not None else ()) - set(
+            before.state.contract.participants
+        )
+        return {
+            group
+            for group, known in self._groups.items()
+            if group != privacy_group_id and not new.isdisjoint(known[-1][1].state.contract.participants)
+        }
+
     def execute(self, block: Block, transaction: PublicTransaction) -> None:
         """Take the next transaction of a block that was just made."""
         payload = self._payload(transaction.payload_key) if transaction.is_marker else None

@@ -95,6 +95,8 @@ class Forecaster:
             StoreError: What is kept can't be read or written.
         """
         staying = tuple(key for key in question.participants if key not in question.leaving)
+        # Where all others take their place they stay until these are in; who comes back is removed before.
+        staying = staying or tuple(key for key in question.participants if key not in question.to_add)
         seen, unseen = await self._members(staying, question)
         members, joining = _arrived(seen, question.privacy_group_id)
         # Roots are compared at a block that all of them have: a node that is a block behind shows an older one and is

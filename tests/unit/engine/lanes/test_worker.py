@@ -329,3 +329,12 @@ async def test_a_foreign_unlock_under_an_addition_is_answered_with_its_burn(rig:
     assert actions(rig) == ["create", "lock", "unlock", "lock", "add"]
     additions = [a for a in await rig.store.attempts(asked.change_id) if a.action is Action.ADD]
     assert [attempt.status for attempt in additions] == [AttemptStatus.BURNT, AttemptStatus.EFFECTIVE]
+
+
+async def test_a_set_that_replaces_all_members_ends(rig: "Rig") -> None:
+    """Nobody else could take out the one through whom the others come in: it fails at once, and the lane goes on."""
+    await rig.group_of("c")
+    (change,) = await rig.until_at_rest(await rig.ask("set_members", "a", "b"))
+    assert change.reason is not None
+    assert (change.state, change.reason.slug) == (State.FAILED, "would_empty_group")
+    assert [call["action"] for call in rig.network.executed] == ["create"]
