@@ -76,9 +76,8 @@ class Truth:
     def beside(self, privacy_group_id: str, before: ExecutedTransaction) -> set[str]:
         """Return the other groups of the members that a group has since a transaction of its own."""
         last = self.last(privacy_group_id)
-        new = set(last.state.contract.participants if last is not None else ()) - set(
-            before.state.contract.participants
-        )
+        members = last.state.contract.participants if last is not None else ()
+        new = set(members) - set(before.state.contract.participants)
         return {
             group
             for group, known in self._groups.items()

@@ -82,7 +82,7 @@ class AdditionsUnderWay:
         if not mine:
             return None
         for other in await self._shared.of(None):
-            reason = busy(mine, (other,), self._rules) if other.change_id != change.change_id else None
+            reason = busy(mine, other, self._rules) if other.change_id != change.change_id else None
             if reason is not None and not await self._is_over(other, {one.node for one in mine}):
                 return reason
         return None
@@ -99,7 +99,7 @@ class AdditionsUnderWay:
             StoreError: The store does not answer.
         """
         for other in await self._shared.of(None):
-            reason = bundling_obstacle(change.change_id, node, (other,))
+            reason = bundling_obstacle(change.change_id, node, other)
             if reason is not None and not await self._is_over(other, {node}, head):
                 return reason
         return None
@@ -114,7 +114,7 @@ class AdditionsUnderWay:
             return None
         nodes = {one.node for one in change.plan.replays if one.node is not None}
         for other in await self._shared.of(None):
-            found = precedence(change, (other,), self._rules)
+            found = precedence(change, other, self._rules)
             # What was replayed since the lock was not looked at when this one was signed.
             if found is not None and not await self._is_over(other, nodes, change.lock_block or 0):
                 return found

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.attempts.additions_under_way import AdditionsUnderWay
-from orchestrator.engine.attempts.broadcast import NodeSigned, is_mined, lacks, offered, targets
+from orchestrator.engine.attempts.block_waits import caught_up, reached
+from orchestrator.engine.attempts.broadcast import NodeSigned, is_mined, offered, targets
 from orchestrator.engine.attempts.enclave_doubts import EnclaveDoubts, Way, sending_key
 from orchestrator.engine.attempts.marker_accounts import MarkerAccounts
 from orchestrator.engine.attempts.nonces import NonceBook
@@ -44,9 +45,6 @@ UNDER_LOCK = frozenset({Action.ADD, Action.UNLOCK})
 
 OUTBID = "marker_outbid"
 """Reason of a node whose pool keeps another transaction of the marker's account nonce: an earlier form of it."""
-
-NEWCOMER_SECONDS = 30.0
-"""How long a new member's node that answers may take to import the block after the lock's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class Sending:
         attempt_id = self.new_id()
         if command.action is not Action.UNLOCK and command.after_block is not None:
             # First of all: an account that is held meanwhile signs nothing for that block.
-            await self._reached(watcher, command.action, command.members, command.after_block)
+            await reached(self.fleet, watcher, command.action, command.members, command.after_block)
         # Waited for before anything is looked at: what is seen then is still so when the transaction is distributed.
         account = await self.marker_accounts.take(watcher, attempt_id, urgent=command.action in UNDER_LOCK)
         fact: Fact | None = None
@@ -202,7 +200,9 @@ class Sending:
         watcher = self.fleet.named(attempt.node)
         # Nearer to its lock it does harm there (docs/besu.md#how-replay-damages-other-groups, 2).
         if command.after_block is not None:
-            await self._reached(watcher, attempt.action, attempt.members, command.after_block)
+            await reached(self.fleet, watcher, attempt.action, attempt.members, command.after_block)
+        if attempt.action is Action.ADD and attempt.sent_block is None:
+            await caught_up(self.fleet, watcher)
         newer: Head | None = None
         if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
             head = await watcher.current()
@@ -264,19 +264,6 @@ class Sending:
         used = next((error for error in refusals if error.reason.slug == MINED_ALREADY), None)
         gravest = used or next((error for error in refusals if not error.certain), refusals[0])
         return SendFailed(reason=gravest.reason, certain=gravest.certain, head=head)
-
-    async def _reached(self, watcher: ChainWatcher, action: Action, members: tuple[str, ...], number: int) -> None:
-        if await watcher.wait_beyond(number - 1, SILENCE_SECONDS) is None:
-            raise silence(watcher.node.name)
-        hosts = dict.fromkeys(self.fleet.hosting(key) for key in members if action is Action.ADD)
-        for newcomer in hosts:
-            if newcomer is None or newcomer is watcher:
-                continue
-            if await newcomer.wait_beyond(number - 1, NEWCOMER_SECONDS) is None and await lacks(newcomer, number):
-                detail = (
-                    f"the new member's node {newcomer.node.name} does not get block {number}, which follows the lock"
-                )
-                raise NodeError(Reason(slug="node_behind", detail=detail, members=members))
 
     async def _private_nonce(self, watcher: ChainWatcher, change: Change, command: Sign, head: Head) -> int:
         plan = _plan(change)

@@ -84,8 +84,8 @@ ADDS: frozenset[State] = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING
 """States in which a change may make a node replay."""
 
 
-def precedence(change: Change, others: Iterable[Change], rules: ReplayRules) -> Precedence | None:
-    """Return which addition under way goes before one whose attempt is stored and about to be broadcast.
+def precedence(change: Change, other: Change, rules: ReplayRules) -> Precedence | None:
+    """Return whether another addition goes before one whose attempt is stored and about to be broadcast.
 
     Each lane stores its attempt first and looks at the others' then, so that of two that begin at the same time at
     least one sees the other. Both may: then the younger one gives way, and the older one waits until it has. For one
@@ -93,37 +93,35 @@ def precedence(change: Change, others: Iterable[Change], rules: ReplayRules) -> 
 
     Args:
         change: The change, its addition signed.
-        others: The changes in a state of `ADDS`, as they are stored.
+        other: A change in a state of `ADDS`, as it is stored.
         rules: How replays are kept apart.
     """
-    mine = _left_to_replay(change)
-    for other in others:
-        # Who only holds a lock is no obstacle here: it looks at the others after it has stored its own addition, and
-        # sees this one.
-        if other.change_id == change.change_id or not other.leads or not may_replay(other):
-            continue
-        reason = busy(mine, (other,), rules)
-        if reason is not None:
-            # Ids are ordered by age, so that both lanes come to the same end without speaking to each other.
-            sent = other.state is State.REPLAYING or other.in_flight is not None
-            return Precedence(reason=reason, yields=sent or other.change_id < change.change_id)
-    return None
+    # Who only holds a lock is no obstacle here: it looks at the others after it has stored its own addition, and sees
+    # this one.
+    if other.change_id == change.change_id or not may_replay(other):
+        return None
+    reason = busy(_left_to_replay(change), other, rules)
+    if reason is None:
+        return None
+    # Ids are ordered by age, so that both lanes come to the same end without speaking to each other.
+    sent = other.state is State.REPLAYING or other.in_flight is not None
+    return Precedence(reason=reason, yields=sent or other.change_id < change.change_id)
 
 
-def busy(mine: Sequence[NodeAddition], others: Iterable[Change], rules: ReplayRules) -> Reason | None:
+def busy(mine: Sequence[NodeAddition], other: Change, rules: ReplayRules) -> Reason | None:
     """Return why a change should not lock its group yet: another addition to the same node is on its way.
 
     Args:
         mine: What the change would make nodes replay.
-        others: The changes in a state of `ADDS`, as they are stored.
+        other: A change in a state of `ADDS`, as it is stored.
         rules: How replays are kept apart.
     """
     # Followers' replays are in the lead's plan already.
-    ahead = tuple(addition for other in others if other.leads for addition in _left_to_replay(other))
+    ahead = _left_to_replay(other) if other.leads else ()
     return next(filter(None, (addition_obstacle(addition, ahead, rules) for addition in mine)), None)
 
 
-def bundling_obstacle(change_id: str, node: str, others: Iterable[Change]) -> Reason | None:
+def bundling_obstacle(change_id: str, node: str, other: Change) -> Reason | None:
     """Return why what a node bundled while a block came is not to be used: it may replay another group for that block.
 
     A replay makes the maps anew that a bundle is collected through (docs/besu.md#torn-bundles). What a node replayed
@@ -132,16 +130,13 @@ def bundling_obstacle(change_id: str, node: str, others: Iterable[Change]) -> Re
     Args:
         change_id: The change whose addition the node is to send.
         node: The node's name.
-        others: The changes in a state of `ADDS`, as they are stored.
+        other: A change in a state of `ADDS`, as it is stored.
     """
-    for other in others:
-        replays = other.change_id != change_id and other.leads and may_replay(other)
-        if replays and any(addition.node == node for addition in _left_to_replay(other)):
-            detail = (
-                f"node {node}, through which the addition goes, replays a group; change {other.change_id} is under way"
-            )
-            return Reason(slug="newcomer_busy", detail=detail)
-    return None
+    replays = other.change_id != change_id and other.leads and may_replay(other)
+    if not replays or all(addition.node != node for addition in _left_to_replay(other)):
+        return None
+    detail = f"node {node}, through which the addition goes, replays a group; change {other.change_id} is under way"
+    return Reason(slug="newcomer_busy", detail=detail)
 
 
 def may_replay(other: Change) -> bool:

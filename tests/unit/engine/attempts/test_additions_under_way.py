@@ -9,6 +9,7 @@ import pytest
 from orchestrator.engine.attempts.additions_under_way import AdditionsUnderWay
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import PmtOutcome
 from orchestrator.membership.attempt import NODE_MARKER, Action
 from orchestrator.membership.forecast.schedule import ReplayRules
 from orchestrator.membership.model import Change, ExpectedReplay, State
@@ -108,7 +109,12 @@ async def test_a_marker_of_a_node_is_looked_for_by_its_hash() -> None:
     known = replace(NODE_MARKER, pmt_hash="0xpmt")
     waiting = Waiting(replace(other, attempt=replace(other.attempt, marker=known)))
     await waiting.mine(10)
-    assert (await waiting.obstacles(lock_block=8, head=8))[0]
+    assert await waiting.obstacles(lock_block=8, head=8) == (True, True, True)
+    mined = PmtOutcome(pmt_hash="0xpmt", block_number=9, block_hash="0x9")
+    waiting.network.outcomes["0xpmt"] = mined
+    assert await waiting.obstacles(lock_block=8, head=8) == (False, True, True), "behind the lock"
+    waiting.network.outcomes["0xpmt"] = replace(mined, block_number=8)
+    assert await waiting.obstacles(lock_block=8, head=8) == (False, False, False)
 
 
 async def test_a_lock_alone_is_waited_for_some_blocks() -> None:

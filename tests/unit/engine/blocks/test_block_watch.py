@@ -17,7 +17,7 @@ from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import Block, Head, NodeError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.damage.unextendable import WatchTally
-from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, Examination, PublicTransaction
+from orchestrator.membership.forecast.blocks import ChainBlock, Examination, PublicTransaction
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.membership.reasons.table import Reason
@@ -25,22 +25,14 @@ from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.block_watch_store import SqlWatchRecord
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
+from tests.fakes.block_contents import a_transaction, an_addition
 from tests.fakes.clock import JumpingClock
 from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 
 def transaction(name: str, account: str, *, addition: str = "") -> PublicTransaction:
-    return PublicTransaction(
-        transaction_hash=name,
-        sender=account,
-        to=PRIVACY_PRECOMPILE if addition else "0x1",
-        value=0,
-        gas_limit=21_000,
-        gas_price=0,
-        data_bytes=64 if addition else 0,
-        addition=addition,
-    )
+    return an_addition(name, account, addition=addition) if addition else a_transaction(name, account)
 
 
 TWICE = (transaction("0xt1", "0xp"), transaction("0xt2", "0xp"))

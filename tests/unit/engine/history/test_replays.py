@@ -9,13 +9,11 @@ from orchestrator.engine.history.replays import MOST_BLOCKS, MOST_LATER, NodeRep
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import Block, Head
 from orchestrator.membership.forecast.blocks import (
-    ADDITION_BYTES,
-    PRIVACY_PRECOMPILE,
     ChainBlock,
-    PublicTransaction,
 )
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.store import SqlHistoryStore
+from tests.fakes.block_contents import an_addition
 from tests.fakes.clock import JumpingClock
 
 GROUPS = 300
@@ -79,7 +77,7 @@ class CrowdedNode:
                     number=number,
                     block_hash=self.hash_of(number),
                     gas_limit=10**9,
-                    transactions=tuple(_marker(name) for name in self.additions.get(number, ())),
+                    transactions=tuple(an_addition(name, "0xa") for name in self.additions.get(number, ())),
                 ),
             )
             for number in block_numbers
@@ -100,18 +98,6 @@ class CrowdedNode:
             for log in self.logs
             if log.privacy_group_id == group and first_block <= log.block_number <= last_block
         )
-
-
-def _marker(name: str) -> PublicTransaction:
-    return PublicTransaction(
-        transaction_hash=name,
-        sender="0xa",
-        to=PRIVACY_PRECOMPILE,
-        value=0,
-        gas_limit=1,
-        gas_price=0,
-        data_bytes=ADDITION_BYTES,
-    )
 
 
 class Own:

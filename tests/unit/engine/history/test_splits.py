@@ -9,10 +9,11 @@ from orchestrator.engine.history.splits import split_before
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import Block, NodeError, PmtOutcome
-from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
+from orchestrator.membership.forecast.blocks import ChainBlock
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import Change, GroupView, Kind, Repair
 from orchestrator.membership.reasons.table import Reason
+from tests.fakes.block_contents import an_addition
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode
@@ -52,16 +53,7 @@ class Member(FakeNode):
     def content(self, block: Block) -> ChainBlock | None:
         return None if block.content is None else replace(block.content, transactions=(self.marker,))
 
-    marker = PublicTransaction(
-        transaction_hash=STALE,
-        sender="0xs",
-        to=PRIVACY_PRECOMPILE,
-        value=0,
-        gas_limit=0,
-        gas_price=0,
-        data_bytes=64,
-        addition="0x" + "11" * 64,
-    )
+    marker = an_addition(STALE, "0xs", addition="0x" + "11" * 64)
 
 
 class Stranger(Member):

@@ -26,6 +26,7 @@ from orchestrator.membership.forecast.blocks import (
 )
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.news.status import EventType
+from tests.fakes.block_contents import a_transaction
 
 TWICE = Examination(
     number=8,
@@ -35,16 +36,7 @@ TWICE = Examination(
 
 
 def sent(name: str, account: str, *, to: str = "0x1", addition: str = "") -> PublicTransaction:
-    return PublicTransaction(
-        transaction_hash=name,
-        sender=account,
-        to=to,
-        value=0,
-        gas_limit=21_000,
-        gas_price=0,
-        data_bytes=len(addition) // 2,
-        addition=addition,
-    )
+    return a_transaction(name, account, to=to, data_bytes=len(addition) // 2, addition=addition)
 
 
 def block(*transactions: PublicTransaction) -> ChainBlock:

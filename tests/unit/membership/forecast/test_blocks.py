@@ -14,22 +14,14 @@ from orchestrator.membership.forecast.blocks import (
     accounts_to_ask,
     examine,
 )
+from tests.fakes.block_contents import a_transaction
 
 BLOCK_GAS = 100_000
 ACCOUNTS = ("0xa", "0xb", "0xc")
 
 
 def sent(sender: str, place: int = 0, **fields: int | str | None) -> PublicTransaction:
-    values = {
-        "transaction_hash": f"0x{place}",
-        "sender": sender,
-        "to": "0xd",
-        "value": 0,
-        "gas_limit": TRANSFER_GAS,
-        "gas_price": 0,
-        "data_bytes": 0,
-    }
-    return PublicTransaction(**values | fields)  # type: ignore[arg-type]  # each test gives fields of the right types
+    return a_transaction(f"0x{place}", sender, **{"to": "0xd", "gas_limit": TRANSFER_GAS} | fields)
 
 
 def block(*transactions: PublicTransaction) -> ChainBlock:

@@ -95,7 +95,7 @@ def adding(name: str, *, sent: bool = False, state: State = State.ADDING, former
 def test_of_two_that_begin_together_the_younger_gives_way(other: Change, yields: bool) -> None:
     """Of two that are signed the older waits until the other gave way; for one that was broadcast each does, since what
     was forecast for it does not hold behind that one's replay."""
-    found = precedence(adding("5"), [other], RULES)
+    found = precedence(adding("5"), other, RULES)
     assert found is not None
     assert (found.reason.slug, found.yields) == ("newcomer_busy", yields)
 
@@ -104,23 +104,23 @@ def test_what_waits_for_its_lock_holds_nobody_up_who_is_about_to_add() -> None:
     """A lane that has signed no addition yet looks at this one when it has, and waits then."""
     other = adding("0", state=State.LOCKING)
     locking = replace(other, attempt=an_attempt("0", action=Action.LOCK))
-    assert precedence(adding("5"), [locking], RULES) is None
+    assert precedence(adding("5"), locking, RULES) is None
     mine = additions_of("5", "g", (ExpectedReplay(enclave_key="member", node="n", blocks=3, former=True),))
-    assert busy(mine, [locking], RULES) is not None
+    assert busy(mine, locking, RULES) is not None
 
 
 @pytest.mark.parametrize("former", [False, True])
 def test_a_node_that_is_about_to_replay_bundles_no_history(former: bool) -> None:
     """What it has replayed shows once it has imported the block; until then its maps may be half made anew."""
     for other in (adding("0", former=former), adding("9", sent=True), adding("0", state=State.REPLAYING)):
-        found = bundling_obstacle("5", "n", [other])
+        found = bundling_obstacle("5", "n", other)
         assert found is not None
         assert found.slug == "newcomer_busy"
-        assert bundling_obstacle("5", "m", [other]) is None
-        assert bundling_obstacle(other.change_id, "n", [other]) is None
-        assert bundling_obstacle("5", "n", [replace(other, lead_id="another")]) is None
+        assert bundling_obstacle("5", "m", other) is None
+        assert bundling_obstacle(other.change_id, "n", other) is None
+        assert bundling_obstacle("5", "n", replace(other, lead_id="another")) is None
     locking = replace(adding("0", state=State.LOCKING), attempt=an_attempt("0", action=Action.LOCK))
-    assert bundling_obstacle("5", "n", [locking]) is None
+    assert bundling_obstacle("5", "n", locking) is None
 
 
 def test_a_member_that_has_replayed_holds_nobody_up() -> None:
@@ -135,5 +135,5 @@ def test_a_member_that_has_replayed_holds_nobody_up() -> None:
         in_sync_through=9,
     )
     other = replace(adding("0", state=State.REPLAYING), progress=(there,))
-    assert precedence(adding("5"), [other], RULES) is None
-    assert bundling_obstacle("5", "n", [other]) is None
+    assert precedence(adding("5"), other, RULES) is None
+    assert bundling_obstacle("5", "n", other) is None
