@@ -24,8 +24,8 @@ class Action(StrEnum):
     RETRY = "retry"
     CANCEL = "cancel"
     NAME = "name"
-    CREATE_TOKEN = "create_token"  # noqa: S105 - a name
-    REVOKE_TOKEN = "revoke_token"  # noqa: S105 - a name
+    CREATE_TOKEN = "create_token"  # noqa: S105 - the name of an act, no secret
+    REVOKE_TOKEN = "revoke_token"  # noqa: S105 - the name of an act, no secret
     USE = "use"
     ARCHIVE = "archive"
 

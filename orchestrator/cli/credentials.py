@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.secret_modes import is_too_open
 
-TOKEN_VARIABLE: Final = "ORCHESTRATOR_TOKEN"  # noqa: S105 - a name
+TOKEN_VARIABLE: Final = "ORCHESTRATOR_TOKEN"  # noqa: S105 - where the token is found, not the token
 FILE_VARIABLE: Final = "ORCHESTRATOR_TOKEN_FILE"
 _LONGEST: Final = 16 * 1024
 

@@ -139,9 +139,9 @@ def open_export(endpoint: str | None, headers: Mapping[str, str], ca_file: str |
         TracesUnavailableError: The extra is not installed.
     """
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
-        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415 - the extra
-        from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - the extra
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - an extra that may not be installed
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415 - of the extra as well
+        from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - of the extra as well
     except ImportError as error:
         raise TracesUnavailableError(
             f"traces need OpenTelemetry, which is not installed ({error.name}): install "
@@ -176,10 +176,10 @@ class _Words(logging.Handler):
 
 
 def _readable(span: Span, resource: Any) -> "ReadableSpan":
-    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - the extra
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415 - the extra
-    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - the extra
-    from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415 - the extra
+    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - of the extra as well
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415 - of the extra as well
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - of the extra as well
+    from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415 - of the extra as well
 
     return ReadableSpan(
         name=span.name,
@@ -196,7 +196,7 @@ def _readable(span: Span, resource: Any) -> "ReadableSpan":
 
 
 def _context(trace: TraceContext, span_id: str) -> Any:
-    from opentelemetry.trace import SpanContext, TraceFlags, TraceState  # noqa: PLC0415 - the extra
+    from opentelemetry.trace import SpanContext, TraceFlags, TraceState  # noqa: PLC0415 - of the extra as well
 
     state = TraceState.from_header([trace.state]) if trace.state else None
     trace_id, own_id = int(trace.trace_id, 16), int(span_id, 16)

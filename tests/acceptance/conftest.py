@@ -93,8 +93,8 @@ class DevnetProcess:
 
     def call(self, node: int, method: str, *params: object) -> Any:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(self.http(node), body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=patient(20)) as response:  # noqa: S310 - loopback
+        request = urllib.request.Request(self.http(node), body, {"Content-Type": "application/json"})  # noqa: S310 - HTTP on loopback
+        with urllib.request.urlopen(request, timeout=patient(20)) as response:  # noqa: S310 - HTTP on loopback
             answer = json.load(response)
         if "error" in answer:
             raise AssertionError(f"{method}: {answer['error']}")
@@ -124,7 +124,7 @@ class DaemonProcess:
     config: Path
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=patient(20)) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(self.url + path, timeout=patient(20)) as response:  # noqa: S310 - HTTP on loopback
             return json.load(response)
 
     def changes(self) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def test_a_closed_group_is_told_at_once_and_refused_everywhere(
     assert (parked["state"], parked["reason"]["slug"]) == ("parked", "block_not_replayable")
 
     def metrics() -> str:
-        with urllib.request.urlopen(daemon.url + "/metrics", timeout=patient(20)) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(daemon.url + "/metrics", timeout=patient(20)) as response:  # noqa: S310 - HTTP on loopback
             text: str = response.read().decode()
         return text
 

@@ -59,7 +59,7 @@ class Terminal:
 
     def read(self, path: str) -> str:
         """Return what the daemon answers."""
-        with urllib.request.urlopen(self.environment["ORCHESTRATOR_URL"] + path, timeout=patient(20)) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(self.environment["ORCHESTRATOR_URL"] + path, timeout=patient(20)) as response:  # noqa: S310 - HTTP on loopback
             text: str = response.read().decode()
         return text
 

@@ -272,7 +272,7 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
         if token:
             sent.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(sent, timeout=patient(20)) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(sent, timeout=patient(20)) as answer:  # noqa: S310 - HTTP on loopback
                 found = answer.read(65536) if "events" not in path else answer.read(500)
                 outputs.append((path, str(answer.headers).encode() + found))
         except HTTPError as error:

@@ -18,7 +18,7 @@ def main() -> int:
     """Run what the command line asks for; 1 when an invariant was broken."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # sets of texts are walked in the same order in every run
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - itself
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - the same program again, with a hash seed
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds")
     parser.add_argument("--first", type=int, default=1, help="the first of them")

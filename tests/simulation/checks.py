@@ -43,7 +43,7 @@ class Checks:
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return what the store holds."""
-        found: list[tuple[Any, ...]] = self._sql.execute(statement, values).fetchall()  # type: ignore[union-attr]  # it is open
+        found: list[tuple[Any, ...]] = self._sql.execute(statement, values).fetchall()  # type: ignore[union-attr]  # set where the file is opened
         return found
 
     def broke(self, life: Life | None, what: object) -> None:

@@ -86,14 +86,14 @@ class Killed:
         body = {"kind": "add_members", "privacy_group_id": group, "members": [ENCLAVE_KEYS[1]]}
         headers = {"Content-Type": "application/json", "Idempotency-Key": f"change-{number}"}
         self._insisting(
-            urllib.request.Request(f"{self.url}/v1/changes", json.dumps(body).encode(), headers)  # noqa: S310 - loopback
+            urllib.request.Request(f"{self.url}/v1/changes", json.dumps(body).encode(), headers)  # noqa: S310 - HTTP on loopback
         )
 
     def events(self) -> dict[Known, Meant]:
         """Return all events that its store has, as it streams them from the oldest."""
         found: dict[Known, Meant] = {}
         try:
-            with urllib.request.urlopen(f"{self.url}/v1/events?last_event_id=0", timeout=5) as stream:  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"{self.url}/v1/events?last_event_id=0", timeout=5) as stream:  # noqa: S310 - HTTP on loopback
                 for line in stream:
                     if line.startswith(b"data:") and b'"specversion"' in line:
                         _note(json.loads(line[5:]), found)
@@ -105,7 +105,7 @@ class Killed:
         until = time.monotonic() + SECONDS
         while True:
             try:
-                urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - loopback
+                urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - HTTP on loopback
             except (OSError, HTTPException) as error:
                 refused = isinstance(error, HTTPError) and error.code not in (429, 503)
                 if refused or time.monotonic() > until:

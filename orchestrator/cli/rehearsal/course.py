@@ -39,7 +39,7 @@ class TimedNode(Node):
 
     distributed_seconds: float | None = None
 
-    async def distribute_raw(  # noqa: D102 - as Node's
+    async def distribute_raw(  # noqa: D102 - it is described at Node's
         self, raw: bytes, *, from_block: int | None = None, timeout: float = SEND_TIMEOUT_SECONDS
     ) -> bytes:
         began = time.monotonic()

@@ -85,10 +85,10 @@ class OneTimeAccounts:
 
     async def take(  # a fresh one depends on nothing
         self,
-        watcher: ChainWatcher,  # noqa: ARG002 - the port's
-        attempt_id: str,  # noqa: ARG002 - the port's
+        watcher: ChainWatcher,  # noqa: ARG002 - the port names it, who pools accounts uses it
+        attempt_id: str,  # noqa: ARG002 - the port names it, who pools accounts uses it
         *,
-        urgent: bool,  # noqa: ARG002 - the port's
+        urgent: bool,  # noqa: ARG002 - the port names it, who pools accounts uses it
     ) -> MarkerAccount:
         """Return a fresh account; see `MarkerAccounts`."""
         return self._draw()

@@ -46,7 +46,7 @@ class Calls(Protocol):
 class Untraced:
     """Makes no traces, and passes on what a request says."""
 
-    def trace_of(self, change_id: str, asked: TraceContext | None) -> TraceContext | None:  # noqa: ARG002 - the port's
+    def trace_of(self, change_id: str, asked: TraceContext | None) -> TraceContext | None:  # noqa: ARG002 - the port has it, nothing is traced
         """Return the request's own."""
         return asked
 
@@ -56,7 +56,7 @@ class Untraced:
     def committed(self, changes: Iterable[Change], history: Iterable[HistoryEntry] = ()) -> None:
         """Do nothing."""
 
-    def performing(self, change: Change) -> AbstractContextManager[None]:  # noqa: ARG002 - the port's
+    def performing(self, change: Change) -> AbstractContextManager[None]:  # noqa: ARG002 - the port has it, nothing is traced
         """Do nothing."""
         return nullcontext()
 

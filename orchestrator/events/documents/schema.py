@@ -330,7 +330,7 @@ def _document_model(event_type: EventType) -> type[BaseModel]:
     data = DATA[event_type]
     fields: dict[str, Any] = {"type": (Literal[event_type.value], ...), "data": (data, ...)}
     name = data.__name__.removesuffix("Data")
-    return create_model(name, __base__=StatusDocument[data], __doc__=data.__doc__, **fields)  # type: ignore[valid-type] # made here
+    return create_model(name, __base__=StatusDocument[data], __doc__=data.__doc__, **fields)  # type: ignore[valid-type] # the class is made in the line before
 
 
 DOCUMENTS: Final[dict[EventType, type[BaseModel]]] = {event_type: _document_model(event_type) for event_type in DATA}

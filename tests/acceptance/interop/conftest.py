@@ -47,7 +47,7 @@ class Interop:
     node: str
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=patient(20)) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(self.url + path, timeout=patient(20)) as answer:  # noqa: S310 - HTTP on loopback
             return json.load(answer)
 
     def checks(self) -> dict[str, dict[str, Any]]:

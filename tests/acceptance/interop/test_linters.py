@@ -67,7 +67,7 @@ def test_the_parser_of_asyncapi_reads_the_document(running: Interop) -> None:
 
 def test_promtool_finds_nothing(running: Interop) -> None:
     """The metrics keep the habits that Prometheus' own linter looks for, and it parses all of them."""
-    with urllib.request.urlopen(f"{running.url}/metrics", timeout=patient(20)) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{running.url}/metrics", timeout=patient(20)) as answer:  # noqa: S310 - HTTP on loopback
         metrics = answer.read()
     assert b"orchestrator_" in metrics
     checked = subprocess.run(

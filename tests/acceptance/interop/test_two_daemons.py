@@ -38,7 +38,7 @@ def test_a_daemon_on_anothers_subjects_says_so(running: Interop, tmp_path: Path)
     with interop(tmp_path, running.broker_url) as second:
         wait_until("the notice", lambda: not second.checks()["neighbours"]["ok"])
         assert first in second.checks()["neighbours"]["detail"]
-        with urllib.request.urlopen(f"{second.url}/metrics", timeout=patient(20)) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"{second.url}/metrics", timeout=patient(20)) as answer:  # noqa: S310 - HTTP on loopback
             assert b"orchestrator_foreign_sources 1.0" in answer.read()
         logged = [json.loads(line) for line in second.log.read_text().splitlines() if line.startswith("{")]
         assert first in {line.get("other_source") for line in logged}

@@ -46,7 +46,7 @@ class Archived:
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     def ids(self) -> list[str]:
-        return [str(line["change"]["change_id"]) for line in self.lines()]  # type: ignore[index] # parsed JSON
+        return [str(line["change"]["change_id"]) for line in self.lines()]  # type: ignore[index] # parsed JSON, of which each value is an object to mypy
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ async def test_old_changes_go_whole_into_the_archive(
     assert await archived.sweep() == 2
     assert archived.ids() == ["change-1", "change-2"]
     (line, _) = archived.lines()
-    assert line["attempts"][0]["attempt_id"] == "attempt-1"  # type: ignore[index] # parsed JSON
-    assert line["attempts"][0]["raw"] == b"signed 1".hex()  # type: ignore[index] # parsed JSON
-    assert [entry["revision"] for entry in line["history"]] == [1, 2, 3]  # type: ignore[attr-defined] # parsed JSON
+    assert line["attempts"][0]["attempt_id"] == "attempt-1"  # type: ignore[index] # parsed JSON, of which each value is an object to mypy
+    assert line["attempts"][0]["raw"] == b"signed 1".hex()  # type: ignore[index] # parsed JSON, of which each value is an object to mypy
+    assert [entry["revision"] for entry in line["history"]] == [1, 2, 3]  # type: ignore[attr-defined] # parsed JSON, of which each value is an object to mypy
     (file,) = archived.folder.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert b"key of 1".hex() not in file.read_text(), "a private key is in the archive"

@@ -78,7 +78,7 @@ async def test_connections_that_turn_read_only_are_thrown_away(
     async with opened(postgresql_url) as store:
         # As managed servers do when their disk is nearly full.
         database = f"datname = '{postgresql_database}'"
-        sessions = f"SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE {database}"  # noqa: S608 - our text
+        sessions = f"SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE {database}"  # noqa: S608 - made of constants of this test
         read_only = f'ALTER DATABASE "{postgresql_database}" SET default_transaction_read_only'
         await store.probe()
         await asyncio.to_thread(postgresql_server.execute, sessions)

@@ -41,7 +41,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             body = json.dumps(a_creation()).encode()
             for _ in range(600):
                 try:
-                    with urlopen(Request(f"{daemon.url}/v1/changes", body, headers), timeout=30):  # noqa: S310 - ours
+                    with urlopen(Request(f"{daemon.url}/v1/changes", body, headers), timeout=30):  # noqa: S310 - the daemon of this test, on loopback
                         break
                 except URLError:
                     time.sleep(0.1)

@@ -124,8 +124,8 @@ class _Moments:
             self._at(kind, number, "after", label)
             return answer
 
-        Database._commit_together = commit  # type: ignore[method-assign, assignment] # wrapped
-        HttpNode._exchange = ask  # type: ignore[method-assign, assignment] # wrapped
+        Database._commit_together = commit  # type: ignore[method-assign, assignment] # the original is called within
+        HttpNode._exchange = ask  # type: ignore[method-assign, assignment] # the original is called within
 
     def _before_commit(self, _: sa.Connection) -> None:
         self._committing = self._next("commit")

@@ -15,7 +15,7 @@ def main() -> int:
     """Run what the command line asks for; 1 when something did not hold."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # calls come in the same order in every run
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", MODULE, *sys.argv[1:]])  # noqa: S606 - itself
+        os.execv(sys.executable, [sys.executable, "-m", MODULE, *sys.argv[1:]])  # noqa: S606 - the same program again, with a hash seed
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind of change; may be repeated")
     parser.add_argument("--full", action="store_true", help="every point, not only every third of some silences")

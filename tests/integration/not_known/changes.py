@@ -107,7 +107,7 @@ def _tables() -> bytes:
     engine = engine_for(normalised("sqlite://"))
     with engine.begin() as connection:
         migrate_on(connection)
-    empty: bytes = engine.raw_connection().driver_connection.serialize()  # type: ignore[union-attr]  # it is open
+    empty: bytes = engine.raw_connection().driver_connection.serialize()  # type: ignore[union-attr]  # the connection is open
     engine.dispose()
     return empty
 
@@ -116,7 +116,7 @@ def _tables() -> bytes:
 async def empty_store() -> AsyncIterator[Database]:
     """Open a store of its own in memory."""
     database = Database("sqlite://")
-    database._writing.raw_connection().driver_connection.deserialize(_tables())  # type: ignore[union-attr]  # it is open
+    database._writing.raw_connection().driver_connection.deserialize(_tables())  # type: ignore[union-attr]  # the connection is open
     try:
         yield database
     finally:

@@ -23,7 +23,7 @@ def before_signing(rig: Rig, do: Before) -> None:
         await do(given)
         return await sign(**given)
 
-    rig.signers.sign = signed  # type: ignore[method-assign] # the wait
+    rig.signers.sign = signed  # type: ignore[method-assign] # it waits before it signs
 
 
 def failing(rig: Rig, slug: str, action: Action, times: int) -> None:

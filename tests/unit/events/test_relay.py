@@ -149,7 +149,7 @@ async def test_a_relay_without_the_lease_waits_quietly(source: "Source", queue: 
         asked += 1
         return await acquire(*args, **named)
 
-    source.outbox.acquire_lease = counted  # type: ignore[method-assign] # it counts
+    source.outbox.acquire_lease = counted  # type: ignore[method-assign] # counts, and does it as before
     async with running(Relay(source.outbox, queue, clock, "one")):
         await clock.sleep(LEASE.total_seconds())
     assert 1 <= asked <= 5

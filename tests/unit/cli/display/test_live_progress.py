@@ -17,7 +17,7 @@ def drawn(*changes: object) -> str:
     console = Console(file=io.StringIO(), force_terminal=True, width=140, color_system=None)
     with LiveDisplay(console, Words()) as display:
         for change in changes:
-            display.update(change)  # type: ignore[arg-type] # documents
+            display.update(change)  # type: ignore[arg-type] # documents, as they come from the API
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

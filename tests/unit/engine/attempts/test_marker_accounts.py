@@ -20,13 +20,13 @@ class Ledger:
     def __init__(self) -> None:
         self.given: dict[str, int] = {}
 
-    async def reserve_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> bool:  # noqa: ARG002 - the port's
+    async def reserve_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> bool:  # noqa: ARG002 - the port names it
         if self.given.get(account, -1) >= account_nonce:
             return False
         self.given[account] = account_nonce
         return True
 
-    async def free_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> None:  # noqa: ARG002 - the port's
+    async def free_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> None:  # noqa: ARG002 - the port names it
         self.given[account] = account_nonce - 1
 
 
@@ -41,7 +41,7 @@ class Counting:
         self.watcher = ChainWatcher(self.node, JumpingClock())
         self.node.account_nonce = self.account_nonce  # type: ignore[method-assign] # the fake network has no accounts
 
-    async def account_nonce(self, account: str, block_number: int | None = None) -> int:  # noqa: ARG002 - the port's
+    async def account_nonce(self, account: str, block_number: int | None = None) -> int:  # noqa: ARG002 - the port names it
         self.asked += 1
         return self.counts.get(account, 0)
 

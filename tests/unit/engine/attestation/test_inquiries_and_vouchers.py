@@ -177,7 +177,7 @@ async def test_who_does_not_answer_is_waited_for_once(policy: Policy, monkeypatc
         waits.append(seconds)
         return await usual(awaitable, seconds)
 
-    both.clock.wait_for = counted  # type: ignore[method-assign] # only counts
+    both.clock.wait_for = counted  # type: ignore[method-assign] # counts, and waits as before
     for _ in range(2):
         found = await both.about()
         assert isinstance(found, Unattested)

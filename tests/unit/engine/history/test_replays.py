@@ -220,7 +220,7 @@ async def test_a_reorganisation_forgets_what_came_after(scene: Scene) -> None:
     del scene.node.logs[-2:], scene.node.additions[scene.node.number]
     original = scene.node.hash_of
     fork = scene.node.number - 2
-    scene.node.hash_of = lambda number: original(number) + (" again" if number > fork else "")  # type: ignore[method-assign] # the fork
+    scene.node.hash_of = lambda number: original(number) + (" again" if number > fork else "")  # type: ignore[method-assign] # blocks behind the fork have other hashes
     scene.node.number += 1
     assert await scene.read() == []
     assert scene.watcher.reorganisations == 1

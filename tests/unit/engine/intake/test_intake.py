@@ -232,7 +232,7 @@ async def test_ids_are_unique_within_a_source(rig: "Rig") -> None:
 async def test_a_sender_with_too_much_unfinished_waits(rig: "Rig") -> None:
     """Over the bound of one source its messages wait, or are rejected as configured; another's are accepted."""
     for when_full, found in (("wait", None), ("reject", "unfinished")):
-        rules = AdmissionRules(per_source=2, when_full=when_full)  # type: ignore[arg-type]  # any str
+        rules = AdmissionRules(per_source=2, when_full=when_full)  # type: ignore[arg-type]  # parametrized as text
         intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, rules)
         queue = Queue()
         mine = [message(f"{when_full}-{n}", source=f"/{when_full}", group=a_group(n)) for n in range(3)]

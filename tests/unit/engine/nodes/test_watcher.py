@@ -126,7 +126,7 @@ async def test_an_answer_that_a_new_head_overtakes_is_no_reorganisation() -> Non
         node.head = answer_late  # type: ignore[method-assign] # the answer that is under way
         asked = asyncio.create_task(watcher.refresh())
         await settled()
-        node.head = ask  # type: ignore[method-assign] # as it was
+        node.head = ask  # type: ignore[method-assign] # put back what was replaced
         network.mine(2)
         await settled()
         overtaken.set()
@@ -168,7 +168,7 @@ async def test_a_gap_that_can_not_be_looked_at_is_no_reorganisation() -> None:
         node.block = silent  # type: ignore[method-assign] # a replica that has it not
         with pytest.raises(NodeError, match="not_known_here"):
             await watcher.refresh()
-        node.block = ask  # type: ignore[method-assign] # as it was
+        node.block = ask  # type: ignore[method-assign] # put back what was replaced
         assert (await watcher.refresh()).number == 4
     assert watcher.reorganisations == 0
 

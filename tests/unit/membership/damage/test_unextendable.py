@@ -114,6 +114,6 @@ def test_the_event_says_what_to_do() -> None:
     """It fits its schema, and has the block, the account and the remedy."""
     event = unextendable_event(Unextendable(privacy_group_id="g", examination=TWICE))
     data = {"privacy_group_id": "g", "change_id": None, "request_id": None, "sequence": 1} | dict(event.data)
-    DOCUMENTS[EventType.GROUP_UNEXTENDABLE].model_fields["data"].annotation.model_validate(data)  # type: ignore[union-attr] # a model
+    DOCUMENTS[EventType.GROUP_UNEXTENDABLE].model_fields["data"].annotation.model_validate(data)  # type: ignore[union-attr] # the field is always a model
     assert event.data["block_number"] == 8
     assert "Make a new group" in str(event.data["reason"])
